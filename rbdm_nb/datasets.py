@@ -270,9 +270,9 @@ MEMORY = 1e9   # bytes of pixels that are kept in memory; a larger corpus is rea
 def header_shape(path):
     "(H, W, C) of an image file from its header alone, None if it cannot be read."
     try:
-        with open(path, "rb") as f: image = Image.open(f, formats=FORMATS)
-        turned = image.format in ("JPEG", "MPO", "TIFF", "WEBP") and image.getexif().get(0x0112, 1) >= 5
-        return (*(image.size if turned else image.size[::-1]), 1 if is_grey(image) else 3)
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.format in ("JPEG", "MPO", "TIFF", "WEBP") and image.getexif().get(0x0112, 1) >= 5
+            return (*(image.size if turned else image.size[::-1]), 1 if is_grey(image) else 3)
     except Exception: return None
 
 def common_shape(paths, image_size=None, channels=None):
