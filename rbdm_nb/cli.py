@@ -119,6 +119,7 @@ def readme_text(notebook) -> str:
     for c in nb.cells:
         c.source = re.sub(r"(?m)^#\|.*\n?", "", c.source) if c.cell_type == "code" else re.sub(r"(\]\(|src=\")\.\./", r"\1", c.source)
         if c.cell_type == "code": c.outputs = []
+    nb.metadata["language_info"] = dict(name="python")
     text = MarkdownExporter().from_notebook_node(nb)[0]
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"(?m)[ \t]+$", "", text)).strip() + "\n"
 

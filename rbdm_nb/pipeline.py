@@ -181,15 +181,15 @@ def _parse(path):
         raise ValueError(f"{path}:{_line(tree, first['loc'])}: {_explain(first)}") from None
 
 # %% ../nbs/00c_pipeline.ipynb #7f9f0a8e
-def _own(values, parameters, where):
-    "A notebook's own `values` checked one by one; `where(name)` tells the place of each."
-    if "output" in values: raise ValueError(f"{where('output')}: output follows from the set's name; give the set another name instead")
+def _own(values, parameters, where, output):
+    "A notebook's own `values` checked one by one; `where(name)` tells the place of each, `output` the set's folder."
+    if values.get("output", output) != output: raise ValueError(f"{where('output')}: output follows from the set's name; give the set another name instead")
     return {k: v for name in values for k, v in validate({name: values[name]}, parameters, where(name)).items()}
 
-def _shared(values, parameters_of, where):
+def _shared(values, parameters_of, where, output):
     "The shared `values`, each checked against all notebooks (name -> parameters) that know it; at least one must."
-    _own(values, {n: p for known in parameters_of.values() for n, p in known.items()}, where)
-    for known in parameters_of.values(): _own({n: v for n, v in values.items() if n in known}, known, where)
+    _own(values, {n: p for known in parameters_of.values() for n, p in known.items()}, where, output)
+    for known in parameters_of.values(): _own({n: v for n, v in values.items() if n in known}, known, where, output)
     return values
 
 # %% ../nbs/00c_pipeline.ipynb #f0a43c83
@@ -200,13 +200,14 @@ def _place_of(path, tree, *place):
 def read_set(path, known:dict=None) -> ParameterSet:
     "The parameter set in file `path`, checked against the notebooks `known` (default: the project's). `ValueError` names the line and what to do."
     known, (params, tree) = known or notebooks(), _parse(path)
+    output = f"outputs/{params.name}"
     at = lambda *place: f"{path}:{_line(tree, place)}"
     if params.name != Path(path).stem: raise ValueError(f"{at('name')}: name is {params.name!r}, but the file is {Path(path).name}; they must agree")
     for name in params.notebooks:
         if name not in known: raise ValueError(f"{at('notebooks', name)}: no notebook {name!r}{suggest(name, known)}")
-    _shared(params.shared, {n: known[n].parameters for n in params.notebooks}, _place_of(path, tree, "shared"))
+    _shared(params.shared, {n: known[n].parameters for n in params.notebooks}, _place_of(path, tree, "shared"), output)
     for name, runs in params.notebooks.items():
-        runs[:] = [_own(values, known[name].parameters, _place_of(path, tree, "notebooks", name, i)) for i, values in enumerate(runs)]
+        runs[:] = [_own(values, known[name].parameters, _place_of(path, tree, "notebooks", name, i), output) for i, values in enumerate(runs)]
         for i, values in enumerate(runs):
             if values in runs[:i]: raise ValueError(f"{at('notebooks', name, i)}: the same run of {name} is listed twice; remove one")
     return params

@@ -150,11 +150,11 @@ def _results(run):
     files = [f for part in ("figures", "tables") for f in (run.folder/part).rglob("*") if f.is_file() and not f.name.startswith(".")]
     return {f.relative_to(run.folder).as_posix(): f.stat().st_mtime_ns for f in files}
 
-def _record(run, error, started, before):
-    "Write the record of `run`, which ended with `error` (None: well), and return it."
+def _record(run, error, started, made, before):
+    "Write the record of `run`, made from `made`, which ended with `error` (None: well), and return it."
     outputs = {f: file_digest(run.folder/f) for f, t in sorted(_results(run).items()) if before.get(f) != t}
     record = dict(run=run.name, notebook=run.notebook.name, status="failed" if error else "done", **({"error": _failure(run, error)} if error else {}),
-                  made_from=made_from(run), started=datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
+                  made_from=made, started=datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
                   **provenance(run.parameters.get("seed"), started, outputs=outputs))
     write_atomic(run.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
@@ -165,7 +165,7 @@ def execute(run:Run, timeout:float=86400, display:Display=None, number:int=1) ->
 
     The executed copy and the record are written however it ends; a failing cell, a dead kernel and a time-out
     give a record with `status` "failed" and the `error`."""
-    display, error, started, before = display or Display(1), None, time.time(), _results(run)
+    display, error, started, made, before = display or Display(1), None, time.time(), made_from(run), _results(run)
     temporary = run.executed.with_name(f".{run.name}.running.ipynb")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     display.start(number, run.name, sum(c.cell_type == "code" for c in nbformat.read(run.notebook.path, as_version=4).cells) + bool(run.parameters))
@@ -175,7 +175,7 @@ def execute(run:Run, timeout:float=86400, display:Display=None, number:int=1) ->
                                        deadline=time.monotonic() + timeout, report=lambda cell: cell.cell_type == "code" and display.cell())
     except BaseException as caught: error = caught
     _put_in_place(run, temporary)
-    record = _record(run, error, started, before)
+    record = _record(run, error, started, made, before)
     display.end(f"{'failed' if error else 'done'} in {_duration(record['wall_seconds'])}")
     if isinstance(error, (KeyboardInterrupt, SystemExit)): raise error
     return record

@@ -1,0 +1,41 @@
+# Each target works alone on a fresh clone; what is already set up is left alone.
+#   make RBDM_PYTHON=/path/to/python3.12 test     with another Python (3.11, 3.12 or 3.13)
+.DEFAULT_GOAL := help
+.PHONY: help setup reproduce test check export clean readme lock clean-outputs
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTHON ?=
+export RBDM_PYTHON ?= $(PYTHON)
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+unexport PYTHONPATH PYTHONHOME
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-14s %s\n", $$1, $$2}'
+
+setup: ## make .venv with everything installed, from requirements.lock
+	@.ci/setup
+
+reproduce: setup ## run the main job on the built-in corpus; results in outputs/demo
+	@$(BIN)/rbdm run params/demo.yaml
+
+test: setup ## run every notebook in a small size, then the tests
+	@$(BIN)/nbdev_test --n_workers 2 --do_print
+	@$(BIN)/python -m pytest -q tests
+
+check: setup ## are notebooks clean, and rbdm_nb/ and README.md in step with them?
+	@.ci/check
+
+export: setup ## write rbdm_nb/ from nbs/
+	@$(BIN)/nbdev_export
+
+clean: setup ## strip outputs and stray metadata from nbs/
+	@$(BIN)/jupyter nbconvert --log-level WARN --clear-output --inplace nbs/*.ipynb && $(BIN)/nbdev_clean
+
+readme: setup ## write README.md from nbs/index.ipynb
+	@$(BIN)/rbdm readme
+
+lock: ## bring requirements.lock up to date with settings.ini (needs uv; UPGRADE=-U for newer versions)
+	@uv pip compile -q $(UPGRADE) --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra dev --generate-hashes --no-emit-index-url --no-header -o requirements.lock setup.py
+
+clean-outputs: ## delete what runs have computed (outputs/*/store); figures, tables and notebooks stay
+	@rm -rf outputs/*/store
