@@ -4,25 +4,31 @@
 __all__ = ['code_version', 'Entry', 'Store', 'resumable_array']
 
 # %% ../nbs/00b_store.ipynb #62c36eb4
-import ast, hashlib, inspect, json, shutil
+import dis, hashlib, inspect, json, shutil
 from dataclasses import dataclass
 from pathlib import Path
 import filelock, numpy as np, pandas as pd, zarr
 from .notebooks import progress, write_atomic
 
-# %% ../nbs/00b_store.ipynb #d8050d00
-def _bare(node):
-    "`node` (a syntax tree) without docstrings."
-    for n in ast.walk(node):
-        body = getattr(n, "body", None)
-        if not isinstance(body, list) or not body: continue
-        if isinstance(body[0], ast.Expr) and isinstance(getattr(body[0].value, "value", None), str): n.body = body[1:] or [ast.Pass()]
-    return node
+# %% ../nbs/00b_store.ipynb #cfa0f2ab
+def _code_parts(code):
+    "The instructions of a code object with their operands, nested functions included; no line numbers, no docstring."
+    for step in dis.get_instructions(code):
+        if inspect.iscode(step.argval): yield from _code_parts(step.argval)
+        else: yield f"{step.opname} {sorted(step.argval, key=repr) if isinstance(step.argval, frozenset) else step.argval!r}"
+
+# %% ../nbs/00b_store.ipynb #07853d99
+def _thing_parts(thing):
+    "The parts of a function, of a class's methods, or of a module's functions, classes and constants."
+    if inspect.isfunction(thing): yield from (repr(thing.__defaults__), repr(thing.__kwdefaults__), *_code_parts(thing.__code__))
+    elif inspect.isclass(thing) or inspect.ismodule(thing):
+        for name, value in sorted(vars(thing).items()):
+            if getattr(value, "__module__", None) == getattr(thing, "__module__", thing.__name__): yield from (name, *_thing_parts(value))
+            elif name.isupper(): yield f"{name}={value!r}"
 
 def code_version(*things) -> str:
     "Twelve hex digits that change when the code of `things` (modules, functions or classes) does, comments and docstrings aside."
-    trees = [ast.dump(_bare(ast.parse(inspect.cleandoc("\n" + inspect.getsource(t))))) for t in things]
-    return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(part for thing in things for part in _thing_parts(thing)).encode()).hexdigest()[:12]
 
 # %% ../nbs/00b_store.ipynb #4107d92b
 def _canonical(x):
