@@ -109,6 +109,15 @@ def params(notebook):
     rows = [(p.name, p.type.__name__, repr(p.default), p.help) for p in declared(root()/"nbs"/f"{name}.ipynb").values()]
     click.echo("\n".join(_table(rows, ("name", "type", "default", "what"))) if rows else f"{name} has no parameters")
 
+# %% ../nbs/00e_cli.ipynb #76bf228e
+_LINK = re.compile(r"(?P<before>\]\(|src=\"|href=\")(?P<target>[^)\"\s]+)")
+
+def _from_project(link):
+    "A link as seen from the project's folder instead of from nbs/; web addresses and anchors stay."
+    from posixpath import normpath
+    target = link["target"]
+    return link["before"] + (target if re.match(r"\w+:|#|/", target) else normpath(f"nbs/{target}"))
+
 # %% ../nbs/00e_cli.ipynb #36013efc
 def readme_text(notebook) -> str:
     "The Markdown of README.md from the notebook at path `notebook`."
@@ -117,7 +126,7 @@ def readme_text(notebook) -> str:
     nb = nbformat.read(notebook, as_version=4)
     nb.cells = [c for c in nb.cells if c.cell_type != "code" or not re.search(r"(?m)^#\|\s*(hide|default_exp)", c.source)]
     for c in nb.cells:
-        c.source = re.sub(r"(?m)^#\|.*\n?", "", c.source) if c.cell_type == "code" else re.sub(r"(\]\(|src=\")\.\./", r"\1", c.source)
+        c.source = re.sub(r"(?m)^#\|.*\n?", "", c.source) if c.cell_type == "code" else _LINK.sub(_from_project, c.source)
         if c.cell_type == "code": c.outputs = []
     nb.metadata["language_info"] = dict(name="python")
     text = MarkdownExporter().from_notebook_node(nb)[0]

@@ -101,7 +101,7 @@ papermill_engines.register("rbdm", _Engine)
 
 # %% ../nbs/00d_runner.ipynb #ca2ee713
 def _reason(error):
-    "Name and text of what ended a run, and the number of the failing cell if it is known."
+    "Name and text of what ended a run."
     if isinstance(error, PapermillExecutionError): return error.ename, error.evalue
     if isinstance(error, CellTimeoutError): return "Timeout", "the notebook took longer than the parameter set's timeout"
     if isinstance(error, DeadKernelError): return "DeadKernel", "the kernel died (killed, out of memory, or a crash in native code)"
@@ -116,11 +116,11 @@ def _mark(cell, error):
 
 # %% ../nbs/00d_runner.ipynb #ed8be0e6
 def _failure(run, error):
-    "Why `run` failed: name, text on one line, and the number of the cell in the executed copy."
+    "Why `run` failed: name, text on one line, and the number of the code cell in the executed copy, as in its `In [n]`."
     name, text = _reason(error)
-    try: cells = nbformat.read(run.executed, as_version=4).cells
+    try: cells = [c for c in nbformat.read(run.executed, as_version=4).cells if c.cell_type == "code"]
     except (OSError, ValueError, AttributeError): cells = []
-    bad = [i for i, c in enumerate(cells) if any(o.output_type == "error" for o in c.get("outputs", []))]
+    bad = [i for i, c in enumerate(cells, 1) if any(o.output_type == "error" for o in c.get("outputs", []))]
     line = " ".join(f"{name}: {text}".split())
     return dict(name=name, text=(f"cell {bad[0]}: " if bad else "") + (line if len(line) <= 300 else line[:297] + "..."), cell=bad[0] if bad else None)
 
