@@ -4,7 +4,7 @@
 __all__ = ['EXPRESSIONS', 'ALIASES', 'FORMATS', 'SUFFIXES', 'MAX_PIXELS', 'THREADS', 'MEMORY', 'CORPORA', 'SPLITS', 'class_index',
            'is_grey', 'to_8bit', 'open_image', 'fit', 'decode', 'LazyImages', 'each', 'no_skips', 'pick', 'Corpus',
            'pixel_digests', 'stratified', 'inside', 'Problems', 'read_csv', 'corpus_folder', 'header_shape',
-           'common_shape', 'read_file', 'read_images', 'resized', 'load']
+           'common_shape', 'read_file', 'read_images', 'resized', 'load', 'label_counts']
 
 # %% ../nbs/01_datasets.ipynb #37926dcf
 import csv, hashlib, importlib, inspect, io, os, warnings
@@ -174,6 +174,7 @@ class Corpus:
 
     def subset(self, n, seed=0):
         "Stratified choice of `n` images in their old order; all of them for n None, 0 or >= len. See `stratified`."
+        if n and n < 0: raise ValueError(f"a subset of {n} images: n is negative")
         return self if not n or n >= len(self) else self[stratified(self.labels, n, seed)]
 
     def counts(self):
@@ -347,3 +348,11 @@ def load(name, root=None, split="train", **options):
         if o not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             raise TypeError(f"{name} has no option {o!r}{suggest(o, known)}")
     return loader(root, split=split, **options)
+
+# %% ../nbs/01_datasets.ipynb #368555ee
+def label_counts(name, root=None, **options):
+    "DataFrame split x class with the number of images of corpus `name`; see `load`. Splits that are not there are left out."
+    if name not in CORPORA: raise ValueError(f"unknown corpus {name!r}{suggest(name, CORPORA)}")
+    module = importlib.import_module(f"rbdm_nb.{name}")
+    if hasattr(module, "label_counts"): return module.label_counts(root, **options)
+    return pd.DataFrame({s: load(name, root, s, **options).counts() for s in SPLITS}).T.rename_axis("split")

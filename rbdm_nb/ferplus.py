@@ -149,7 +149,9 @@ def load(root, split="train", vote="majority", image_size=None, channels=None, o
     and pictures that the table does not name. FileNotFoundError for a missing table, split or picture, ValueError for bad rows."""
     if split not in USAGE: raise ValueError(f"split={split!r}{suggest(split, USAGE)}")
     problems, path = Problems(), find(root, split)
+    problems.settle(on_bad, "ferplus")
     table = read_table(root, problems)
+    if on_bad == "error": problems.settle(on_bad, f"ferplus {TABLE}")
     rows, out = elect(table, split, vote)
     if path.is_dir():
         images, good = read_folder(path, rows, image_size, channels, problems)

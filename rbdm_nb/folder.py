@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['FIELDS', 'SPLIT_FOLDERS', 'IMAGE_COLUMNS', 'LABEL_COLUMNS', 'files_below', 'index_classes', 'column', 'image_folder',
-           'drop_repeats', 'index_table', 'divide', 'label_index', 'table_path', 'assign_splits', 'read_index',
+           'index_table', 'divide', 'label_index', 'drop_repeats', 'table_path', 'assign_splits', 'read_index',
            'label_counts', 'load']
 
 # %% ../nbs/01b_folder.ipynb #6e113d09
@@ -50,20 +50,7 @@ def image_folder(root, images, names):
     there = lambda folder: sum((folder / n).is_file() for n in sample if n and "\0" not in n)
     return max((root, root / "images"), key=lambda f: (there(f), f.name == "images" and f.is_dir()))
 
-# %% ../nbs/01b_folder.ipynb #a0fc7f04
-def drop_repeats(index, duplicates, problems, notes):
-    "Index with each name once; see `duplicates` of `load`."
-    if duplicates not in ("drop", "first", "error"): raise ValueError(f"duplicates={duplicates!r}{suggest(duplicates, ('drop', 'first', 'error'))}")
-    first = index.groupby("name").transform("first")
-    several = index.assign(label=index["label"].str.strip().str.casefold()).groupby("name")["label"].transform("nunique") > 1
-    again = index.duplicated("name")
-    gone = again | (several & (duplicates == "drop"))
-    for k in index.index[gone]:
-        name, label, where = index.loc[k, ["name", "label", "where"]]
-        why = f"has other labels elsewhere, here {label!r}" if several[k] else f"is repeated with the same label, first in {first.loc[k, 'where']}"
-        (problems if duplicates == "error" else notes).add(name, f"{where}: {name} {why}")
-    return index[~gone]
-
+# %% ../nbs/01b_folder.ipynb #58c7efbf
 def index_table(root, path, image_column, label_column, images, problems, notes):
     "(Index, folder of its pictures) of the CSV file `path`."
     t = read_csv(path, (), problems)
@@ -108,6 +95,19 @@ def label_index(index, classes, problems):
     for name, label, _, where in index[~known][FIELDS].itertuples(index=False): problems.add(name, f"{where}: " + ("blank label" if not label else bad[label]))
     return index[known].assign(label=[numbers[l] for l in index["label"][known]]), classes
 
+# %% ../nbs/01b_folder.ipynb #3cabd05a
+def drop_repeats(index, classes, duplicates, problems, notes):
+    "Index with each name once; see `duplicates` of `load`."
+    if duplicates not in ("drop", "first", "error"): raise ValueError(f"duplicates={duplicates!r}{suggest(duplicates, ('drop', 'first', 'error'))}")
+    first = index.groupby("name")["where"].transform("first")
+    several = index.groupby("name")["label"].transform("nunique") > 1
+    gone = index.duplicated("name") | (several & (duplicates == "drop"))
+    for k in index.index[gone]:
+        name, label, where = index.loc[k, ["name", "label", "where"]]
+        why = "which other rows contradict" if several[k] else f"as in {first[k]} already"
+        (problems if duplicates == "error" else notes).add(name, f"{where}: {name} is {classes[label]}, {why}")
+    return index[~gone]
+
 # %% ../nbs/01b_folder.ipynb #c36e4bf4
 def table_path(root, csv, split):
     "The CSV file to use, None for class folders. ValueError where there are several to choose from."
@@ -134,7 +134,8 @@ def read_index(root, split="train", csv=None, image_column=None, label_column=No
     if path: index, folder = index_table(root, path, image_column, label_column, images, problems, notes)
     else: index = index_classes(root, notes)
     if not len(index): raise ValueError(f"folder: no labelled pictures in {path or root}" + ("" if path else "; wanted class folders (happy/1.png) or a CSV file"))
-    index, classes = label_index(drop_repeats(index, duplicates, problems, notes), classes, problems)
+    index, classes = label_index(index, classes, problems)
+    index = drop_repeats(index, classes, duplicates, problems, notes)
     if strict: problems.settle("error", f"folder {root.name}")
     if csv and "{split}" in csv: index = index.assign(split=split)
     else: index = assign_splits(index, valid_fraction, test_fraction, split_seed)
@@ -157,6 +158,7 @@ def load(root, split="train", csv=None, image_column=None, label_column=None, im
     `duplicates`: "drop" (contradicting rows all go), "first", "error". `skipped` lists all that was left out, with a warning.
     FileNotFoundError for what is not there (a split too), ValueError naming file and line for what cannot be used."""
     problems, notes, root = Problems(), Problems(), corpus_folder(root, "folder")
+    problems.settle(on_bad, "folder")
     index, classes, folder = read_index(root, split, csv, image_column, label_column, images, classes, valid_fraction, test_fraction,
                                         split_seed, duplicates, problems, notes)
     mine, good = index[index["split"] == split], []
@@ -166,9 +168,10 @@ def load(root, split="train", csv=None, image_column=None, label_column=None, im
         try: paths.append(inside(folder, name)); good.append(True)
         except ValueError as e: problems.add(name, f"{where}: {e}"); good.append(False)
     mine = mine[good]
+    if on_bad == "error": problems.settle(on_bad, f"folder {root.name} {split}")
     shown = [n if n == w else f"{n} ({w})" for n, w in zip(mine["name"], mine["where"])]
     pixels, whole = read_images(paths, shown, problems, image_size, channels, f"{root.name} {split}")
     if on_bad == "error": problems.settle(on_bad, f"folder {root.name} {split}")
-    skipped = Problems([*problems, *notes]).settle(on_bad if on_bad != "error" else "skip", f"folder {root.name} {split}")
+    skipped = Problems([*problems, *notes]).settle("skip", f"folder {root.name} {split}")
     mine = mine[whole]
     return Corpus(pixels, mine["label"].astype(int), classes, mine["name"], split, root.resolve().name, skipped)

@@ -1,0 +1,271 @@
+"Image decoding, the corpus, and what is refused: what the notebook's cells do not show."
+import io, struct, zlib
+from dataclasses import replace
+
+import numpy as np, pytest
+from PIL import Image
+from rbdm_nb import datasets
+from rbdm_nb.datasets import Corpus, LazyImages, Problems, decode, inside, load, read_csv, read_images, resized, stratified
+
+RAMP = (np.arange(48)[:, None] * 4 + np.arange(40)[None] // 2).astype(np.uint8)
+RGB = np.stack([RAMP, RAMP[:, ::-1], 255 - RAMP], -1)
+
+
+def encoded(image, format="PNG", **kw):
+    out = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(out, format, **kw)
+    return out.getvalue()
+
+
+# --- one image
+
+def test_grey_and_colour_come_back_exactly():
+    assert (decode(encoded(RAMP))[..., 0] == RAMP).all()
+    assert (decode(encoded(RGB)) == RGB).all()
+    assert decode(encoded(RGB), channels=1).shape == (48, 40, 1)
+    assert decode(encoded(RAMP), channels=3).shape == (48, 40, 3)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_16_bit_grey_keeps_the_high_byte(format):
+    assert (decode(encoded(RAMP.astype(np.uint16) * 256 + 200, format))[..., 0] == RAMP).all()
+
+
+def test_16_bit_colour_keeps_the_high_byte():
+    # written by hand: Pillow cannot write 16-bit RGB
+    rows = b"".join(b"\0" + (line.astype(">u2") * 256 + 77).astype(">u2").tobytes() for line in RGB)
+    chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 48, 16, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    assert (decode(png) == RGB).all()
+
+
+def test_palette_gives_its_colours():
+    image = Image.new("P", (2, 1)); image.putpalette([255, 0, 0, 0, 0, 255]); image.putdata([0, 1])
+    assert decode(encoded(image)).tolist() == [[[255, 0, 0], [0, 0, 255]]]
+    assert decode(encoded(image, transparency=0)).tolist() == [[[0, 0, 0], [0, 0, 255]]]
+
+
+def test_cmyk_becomes_rgb():
+    a = decode(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=95))
+    assert a.shape == (8, 8, 3) and a[..., 0].min() > 240 and a[..., 1:].max() < 15
+
+
+def test_transparency_lies_over_black():
+    rgba = np.dstack([RGB, np.where(np.arange(40) < 20, 0, 255) * np.ones((48, 1))]).astype(np.uint8)
+    a = decode(encoded(rgba))
+    assert (a[:, :20] == 0).all() and (a[:, 20:] == RGB[:, 20:]).all()
+    la = decode(encoded(Image.merge("LA", [Image.fromarray(RAMP), Image.new("L", (40, 48), 0)])))
+    assert la.shape == (48, 40, 1) and la.max() == 0
+
+
+def test_one_bit_is_0_and_255():
+    assert set(np.unique(decode(encoded(Image.fromarray(RAMP > 90))))) == {0, 255}
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_32_bit_is_refused(mode):
+    with pytest.raises(ValueError, match="x.tif.*32-bit"): decode(encoded(Image.fromarray(RAMP).convert(mode), "TIFF"), "x.tif")
+
+
+def test_orientation_is_obeyed_and_first_frame_taken():
+    exif = Image.Exif(); exif[0x0112] = 6
+    assert decode(encoded(RAMP, "JPEG", exif=exif)).shape == (40, 48, 1)
+    frames = [Image.fromarray(np.full((4, 4), v, np.uint8)) for v in (10, 200)]
+    assert decode(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])).max() == 10
+
+
+def test_shrinking_averages_areas():
+    a = np.kron(np.random.default_rng(0).integers(0, 256, (6, 6)), np.ones((8, 8))).astype(np.uint8)
+    assert (decode(encoded(a), image_size=6)[..., 0] == a[::8, ::8]).all()
+    spike = np.zeros((48, 48), np.uint8); spike[5, 7] = 252
+    assert decode(encoded(spike), image_size=8)[0, 1, 0] == 252 // 36
+
+
+# --- damage
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM"])
+@pytest.mark.parametrize("part", [0.9, 0.5, 0.1])
+def test_truncated_files_are_refused(format, part):
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64), np.uint8)
+    data = encoded(noise, format)
+    with pytest.raises(ValueError, match="face.img"): decode(data[:int(len(data) * part)], "face.img")
+
+
+@pytest.mark.parametrize("data, why", [(b"", "empty"), (b"<html>not found</html>", "not an image"), (b"\x89PNG\r\n\x1a\n", "face.png"), (b"%!PS-Adobe-3.0 EPSF", "not an image")])
+def test_empty_and_foreign_files(data, why):
+    with pytest.raises(ValueError, match=why): decode(data, "face.png")
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked():
+    for side in (9_000, 60_000):
+        head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+        png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + head + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+        body = zlib.compress(b"\0" * 1000)
+        png += struct.pack(">I", len(body)) + b"IDAT" + body + struct.pack(">I", zlib.crc32(b"IDAT" + body))
+        with pytest.raises(ValueError, match="bomb.png"): decode(png, "bomb.png")
+
+
+def test_damaged_bytes_give_an_image_or_a_clear_error():
+    g = np.random.default_rng(2)
+    originals = [encoded(RGB, f) for f in ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP")]
+    for k in range(300):
+        data = bytearray(originals[k % len(originals)])
+        for i in g.integers(0, len(data), 1 + k % 8): data[i] = g.integers(256)
+        try: a = decode(bytes(data), "face")
+        except ValueError as e: assert "face" in str(e)
+        else: assert a.dtype == np.uint8 and a.ndim == 3
+
+
+# --- many images
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / f"{k}.png" for k in range(70)]
+    for k, path in enumerate(paths): path.write_bytes(encoded(RAMP + np.uint8(k)))
+    return paths
+
+
+def test_on_demand_equals_in_memory(files, monkeypatch):
+    names, problems = [p.name for p in files], Problems()
+    kept, _ = read_images(files, names, problems, image_size=20)
+    monkeypatch.setattr(datasets, "MEMORY", 0)
+    lazy, good = read_images(files, names, problems, image_size=20)
+    assert isinstance(kept, np.ndarray) and isinstance(lazy, LazyImages) and good.all() and not problems
+    assert (lazy[:] == kept).all() and (lazy[[5, 2]] == kept[[5, 2]]).all() and (lazy[7] == kept[7]).all() and (lazy[-1] == kept[-1]).all()
+    mask = np.arange(70) % 3 == 0
+    assert (lazy[mask] == kept[mask]).all() and (lazy.take(mask)[::2] == kept[mask][::2]).all()
+    corpora = [Corpus(x, np.arange(70) % 2, ("a", "b"), names) for x in (kept, lazy)]
+    assert corpora[0].digest == corpora[1].digest and corpora[0][mask].digest == corpora[1][mask].digest != corpora[0].digest
+    assert corpora[1].subset(9).digest == corpora[0].subset(9).digest
+
+
+@pytest.mark.parametrize("memory", [0, 1e9])
+def test_bad_files_are_left_out_and_named(files, monkeypatch, memory):
+    monkeypatch.setattr(datasets, "MEMORY", memory)
+    files[3].write_bytes(b""); files[8].write_bytes(files[8].read_bytes()[:60]); files[9].unlink(); files[10].write_text("no image"); files[11].unlink(); files[11].mkdir()
+    problems = Problems()
+    images, good = read_images(files, [p.name for p in files], problems)
+    assert [n for n, _ in problems] == [f"{k}.png" for k in (3, 8, 9, 10, 11)] and len(images) == good.sum() == 65
+    assert (images[3] == decode(files[4].read_bytes())).all()
+    for word, (_, reason) in zip(("empty", "damaged", "not found", "not an image", "cannot be read"), problems): assert word in reason
+    with pytest.raises(ValueError, match="5 cannot be used"): problems.settle("error", "toy")
+    with pytest.raises(FileNotFoundError): Problems(problems[2:3]).settle("error", "toy")
+    with pytest.warns(UserWarning, match="5 left out"): assert list(problems.settle("skip", "toy").columns) == ["name", "reason"]
+    with pytest.raises(ValueError, match="did you mean 'skip'"): problems.settle("skipp", "toy")
+
+
+def test_unequal_sizes_and_channels_become_equal(tmp_path):
+    shapes = [(48, 40), (48, 40), (30, 60), (64, 64)]
+    for k, s in enumerate(shapes): (tmp_path / f"{k}.png").write_bytes(encoded(np.zeros(s, np.uint8)))
+    (tmp_path / "4.png").write_bytes(encoded(RGB))
+    paths = sorted(tmp_path.iterdir())
+    assert read_images(paths[:4], paths, Problems())[0].shape == (4, 40, 40, 1)
+    assert read_images(paths, paths, Problems())[0].shape == (5, 40, 40, 3)
+    assert read_images(paths[:2], paths, Problems())[0].shape == (2, 48, 40, 1)
+
+
+def test_resized_arrays(monkeypatch):
+    a = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
+    small = resized(a, 4, 3)
+    assert small.shape == (5, 4, 4, 3) and abs(small[0, 0, 0, 0] - a[0, :2, :2].mean()) <= 1
+    monkeypatch.setattr(datasets, "MEMORY", 0)
+    lazy = resized(a, 4, 3)
+    assert isinstance(lazy, LazyImages) and (lazy[:] == small).all()
+
+
+# --- the corpus
+
+@pytest.fixture
+def corpus():
+    images = np.random.default_rng(0).integers(0, 256, (100, 4, 4, 1), np.uint8)
+    lazy = LazyImages(lambda i: np.full((2, 2), i, np.float32), (2, 2), range(100), np.float32)
+    return Corpus(images, np.repeat([0, 1, 2], [70, 28, 2]), ("a", "b", "c", "d"), [f"n{i}" for i in range(100)],
+                  extras={"landmarks": np.arange(200.).reshape(100, 2), "units": lazy})
+
+
+def test_parts_of_a_corpus(corpus):
+    index = np.array([99, 3, 4])
+    for part in (corpus[index], corpus[list(index)]):
+        assert list(part.names) == ["n99", "n3", "n4"] and (part.labels == corpus.labels[index]).all()
+        assert (part.extras["landmarks"][:, 0] == 2 * index).all() and part.extras["units"][0].max() == 99
+        assert isinstance(part.extras["units"], LazyImages)
+    assert len(corpus[10:20]) == 10 and len(corpus[corpus.labels == 2]) == 2 and len(corpus[[]]) == 0
+    with pytest.raises(TypeError, match="corpus.images"): corpus[3]
+    with pytest.raises(IndexError): corpus[np.ones(5, bool)]
+    with pytest.raises(AttributeError): corpus.labels = 0
+
+
+def test_what_is_no_corpus(corpus):
+    with pytest.raises(ValueError, match="share 1 names.*'n0'"): replace(corpus, names=["n0", *corpus.names[:99]])
+    with pytest.raises(ValueError, match="unequal lengths"): replace(corpus, labels=[0])
+    with pytest.raises(ValueError, match="4 classes"): replace(corpus, labels=np.full(100, 4))
+    with pytest.raises(ValueError, match="4 classes"): replace(corpus, labels=np.full(100, -1))
+    with pytest.raises(ValueError, match="uint8"): replace(corpus, images=corpus.images / 255)
+    with pytest.raises(ValueError, match="N, H, W, C"): replace(corpus, images=corpus.images[..., 0])
+
+
+@pytest.mark.parametrize("n", [3, 4, 7, 10, 50, 99])
+def test_subsets_are_stratified(corpus, n):
+    part = corpus.subset(n, seed=3)
+    counts = part.counts().to_numpy()
+    assert len(part) == n and (counts[:3] >= 1).all() and counts[3] == 0 and (np.diff([int(x[1:]) for x in part.names]) > 0).all()
+    if n >= 50: assert (abs(counts - corpus.counts() * n / 100) <= 1).all()
+    assert part.digest == corpus.subset(n, seed=3).digest
+
+
+def test_subsets_of_any_distribution():
+    g = np.random.default_rng(0)
+    for _ in range(50):
+        labels = g.choice(8, g.integers(20, 300), p=g.dirichlet(np.full(8, 0.3)))
+        classes = np.unique(labels)
+        for n in range(len(classes), len(labels) + 1, 7):
+            chosen = stratified(labels, n, 1)
+            assert len(np.unique(chosen)) == n and set(labels[chosen]) == set(classes)
+
+
+def test_subset_limits(corpus):
+    assert corpus.subset(0) is corpus and corpus.subset(None) is corpus and corpus.subset(1000) is corpus
+    with pytest.raises(ValueError, match="3 classes"): corpus.subset(2)
+    with pytest.raises(ValueError, match="negative"): corpus.subset(-5)
+
+
+def test_digest_sees_everything(corpus):
+    changed = corpus.images.copy(); changed[50, 1, 1] ^= 1
+    digests = {c.digest for c in (corpus, replace(corpus, images=changed), replace(corpus, labels=corpus.labels[::-1].copy()),
+                                  replace(corpus, names=[f"m{i}" for i in range(100)]), replace(corpus, classes=("a", "b", "c", "e")), corpus[::-1])}
+    assert len(digests) == 6
+
+
+# --- names, tables, doors
+
+def test_names_stay_inside(tmp_path):
+    root = tmp_path / "corpus"; (root / "sub").mkdir(parents=True)
+    (tmp_path / "secret.png").write_bytes(encoded(RAMP)); (tmp_path / "corpus2").mkdir()
+    (root / "link.png").symlink_to(tmp_path / "secret.png"); (root / "dir").symlink_to(tmp_path / "corpus2"); (root / "ok.png").symlink_to(root / "sub" / "x.png")
+    assert inside(root, "sub/x.png") and inside(root, "ok.png") and inside(root, "..hidden.png")
+    for name in ("../secret.png", "sub/../../secret.png", "..\\secret.png", str(tmp_path / "secret.png"), "C:\\x.png", "\\\\host\\x.png", "link.png", "dir/x.png", "a\0b.png", "..", "", "  "):
+        with pytest.raises(ValueError): inside(root, name)
+
+
+def test_csv_in_odd_forms(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes("\ufeff name , label\r\nä.png,happy\r\n\r\n\"b,c.png\",sad\r\n".encode())
+    t = read_csv(path, ("name", "label"))
+    assert list(t["name"]) == ["ä.png", "b,c.png"] and list(t.index) == [2, 4]
+    for text, why in ((b"", "empty"), (b"a,b\n1,2\n", "no column 'name'"), (b"name,label,label\n", "twice"), (b"name,label\n\xff\xfe,x\n", "UTF-8"), (b"name,label\nx\n", "line 2: 1 fields")):
+        path.write_bytes(text)
+        with pytest.raises(ValueError, match=why): read_csv(path, ("name", "label"))
+    path.write_bytes(b"name,label\n\"" + b"x" * 200_000)
+    with pytest.raises(ValueError, match="CSV"): read_csv(path, ("name", "label"))
+    with pytest.raises(FileNotFoundError, match="none.csv"): read_csv(tmp_path / "none.csv")
+
+
+def test_doors_that_do_not_exist(tmp_path):
+    with pytest.raises(ValueError, match="did you mean 'folder'"): load("fodler", tmp_path)
+    with pytest.raises(ValueError, match="did you mean 'train'"): load("folder", tmp_path, "trian")
+    with pytest.raises(TypeError, match="did you mean 'image_size'"): load("folder", tmp_path, image_sise=48)
+    for name in ("folder", "ferplus"):
+        with pytest.raises(ValueError, match="needs root"): load(name)
+        with pytest.raises(FileNotFoundError, match="nowhere"): load(name, tmp_path / "nowhere")
+        (tmp_path / "file").touch()
+        with pytest.raises(NotADirectoryError, match="file"): load(name, tmp_path / "file")
