@@ -87,15 +87,19 @@ def _table(rows, head):
 def status(params):
     """Say what of the parameter sets is there, missing, stale or failed, and why.
 
-    Without PARAMS: all sets in params/; those of which nothing has run yet are summed up in a line."""
+    Without PARAMS: all sets in params/; one of which nothing has run yet, or which is not valid, is summed up in a line."""
     from rbdm_nb.notebooks import root
     from rbdm_nb.pipeline import notebooks, read_set, runs, state
     known = notebooks()
     for path in [_set_file(p) for p in params] or map(_shown, sorted((root()/"params").glob("*.yaml"))):
-        plan = runs(read_set(path, known), known)
-        states = [(r, state(r)) for r in plan]
-        if not params and not any(r.record.exists() for r in plan): click.echo(f"{path}: not run yet ({len(plan)} runs)")
-        else: click.echo("\n".join([f"{path}:", *_table([(r.notebook.name, r.name, s.state, s.why) for r, s in states], ("notebook", "run", "state", "why"))]))
+        try: plan = runs(read_set(path, known), known)
+        except ValueError as error:
+            if params: raise
+            click.echo(f"not valid: {error}")
+            continue
+        rows = [(r.notebook.name, r.name, s.state, s.why) for r in plan for s in [state(r)]]
+        if params or any(r.record.exists() for r in plan): click.echo("\n".join([f"{path}:", *_table(rows, ("notebook", "run", "state", "why"))]))
+        else: click.echo(f"{path}: not run yet ({len(plan)} runs)")
 
 # %% ../nbs/00e_cli.ipynb #0e17402f
 @main.command()
