@@ -11,7 +11,7 @@ import csv, hashlib, importlib, inspect, io, os, warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image, ImageOps
@@ -214,10 +214,12 @@ def stratified(labels, n, seed=0):
 def inside(folder, name):
     "Path of `name` within `folder`; ValueError when it is blank, absolute, or leads out of `folder` (also through a link)."
     if not name.strip(): raise ValueError("blank file name")
-    if "\0" in name or PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or ".." in PurePosixPath(name.replace("\\", "/")).parts:
+    parts = name.replace("\\", "/").split("/")
+    if "\0" in name or not parts[0] or name[1:2] == ":" or ".." in parts:
         raise ValueError(f"{name!r} leads out of the corpus folder; names must be relative and without '..'")
     path = os.path.join(folder, name)
-    if not os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), "")):
+    linked = any(os.path.islink(os.path.join(folder, *parts[:k + 1])) for k in range(len(parts)))
+    if linked and not os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), "")):
         raise ValueError(f"{name!r} is a link that leads out of the corpus folder")
     return path
 

@@ -138,7 +138,7 @@ def read_folder(path, rows, image_size, channels, problems):
         except ValueError as e: where[k] = False; problems.add(name, f"{TABLE} line {line}: {e}")
     kept = rows[where]
     shown = [f"{path.name}/{name} ({TABLE} line {line})" for line, name in kept["name"].items()]
-    images, good = read_images(paths, shown, problems, image_size, channels, f"ferplus {path.name}")
+    images, good = read_images(paths, shown, problems, image_size or SIDE, channels or 1, f"ferplus {path.name}")
     where[where] = good
     return images, where
 
