@@ -50,7 +50,9 @@ class Display:
     def cell(self):
         "One more cell is done."
         self.done += 1
-        if self.bar: self.bar.update(1)
+        if self.bar:
+            self.bar.set_postfix_str("", refresh=False)
+            self.bar.update(1)
 
     def inner(self, state:dict):
         "Show what the running cell's `progress` says."
@@ -72,9 +74,11 @@ def _watch(report):
     "Give what is written to the progress file to `report`; yields the file's path."
     with tempfile.TemporaryDirectory(prefix="rbdm-") as folder:
         file, over = Path(folder)/"progress.json", threading.Event()
-        def look():
+        def look(last=""):
             while not over.wait(0.5):
-                with contextlib.suppress(OSError, ValueError): report(json.loads(file.read_text()))
+                with contextlib.suppress(OSError, ValueError):
+                    if (text := file.read_text()) != last: report(json.loads(text))
+                    last = text
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
         try: yield file
@@ -137,7 +141,7 @@ def _put_in_place(run, temporary):
 def _kernel_environment(progress):
     "The environment in which kernels start: quiet TensorFlow, the progress file, and no trace of nbdev's test mode."
     before = dict(os.environ)
-    os.environ.update(RBDM_PROGRESS=str(progress), TF_CPP_MIN_LOG_LEVEL=before.get("TF_CPP_MIN_LOG_LEVEL", "2"))
+    os.environ.update(RBDM_PROGRESS=str(progress), TF_CPP_MIN_LOG_LEVEL=before.get("TF_CPP_MIN_LOG_LEVEL", "3"))
     os.environ.pop("IN_TEST", None)
     try: yield
     finally:
@@ -193,13 +197,14 @@ def _alone(folder):
 
 @contextlib.contextmanager
 def _stoppable():
-    "Turn the signal to terminate into an exit that leaves records behind; only a main thread can."
+    "Turn the signals to terminate, and of a closed terminal, into an exit that leaves records behind; only a main thread can."
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = {s: signal.signal(s, lambda number, _: sys.exit(128 + number)) for s in (signal.SIGTERM, signal.SIGHUP)}
     try: yield
-    finally: signal.signal(signal.SIGTERM, before)
+    finally:
+        for number, handler in before.items(): signal.signal(number, handler)
 
 # %% ../nbs/00d_runner.ipynb #89dd1efb
 @dataclass(frozen=True)
