@@ -99,8 +99,7 @@ def cross_entropy(labels, logits) -> float:
 # %% ../nbs/02b_training.ipynb #8b2b87bd
 def predict(model, corpus, prepare, batch_size:int=256) -> np.ndarray:
     "Logits (n, classes) float32 of `model` on `corpus`; `prepare` makes its input from a uint8 batch."
-    forward = tf.function(lambda x: model(x, training=False), reduce_retracing=True)
-    return np.concatenate([forward(prepare(corpus.images[i:i + batch_size])).numpy() for i in range(0, len(corpus), batch_size)])
+    return np.concatenate([model.predict_on_batch(prepare(corpus.images[i:i + batch_size])) for i in range(0, len(corpus), batch_size)])
 
 # %% ../nbs/02b_training.ipynb #bc3e1818
 def _save_state(path, model):
