@@ -4,15 +4,17 @@
 __all__ = ['PALETTES', 'DEPTH', 'SOFT', 'AT_REST', 'DEEPENS', 'TAPER', 'Sketch', 'fixed', 'colour', 'hull', 'fill', 'stroke',
            'oval', 'within', 'tint', 'colours', 'backdrop', 'head', 'outline', 'skin', 'beard', 'teeth_and_tongue',
            'mouth', 'fold_depths', 'folds', 'multiply_skin', 'nose', 'eyes', 'brows', 'fringe', 'glasses', 'occluder',
-           'occluded', 'light', 'camera', 'draw', 'dealt', 'expressions', 'mislabel', 'check', 'load', 'cores']
+           'occluded', 'light', 'camera', 'draw', 'dealt', 'expressions', 'mislabel', 'check', 'remembered',
+           'recipe_digests', 'load', 'cores', 'label_counts']
 
 # %% ../nbs/01c_synthetic.ipynb #a8ac4784
-import os
+import hashlib, importlib, os
 import cv2, numpy as np
 from .datasets import EXPRESSIONS, SPLITS, Corpus, LazyImages, each
 from .faces import ACTION_UNITS, DOMAINS, EXPRESSION_UNITS, FOLDS, SLICES, face, landmarks, trace, unit_masks
 from .notebooks import suggest
 from .reproducibility import rng
+from .store import code_version
 
 # %% ../nbs/01c_synthetic.ipynb #55b33cac
 cv2.setNumThreads(1)
@@ -287,22 +289,44 @@ def check(root, split, n, image_size, domain, imbalance, label_noise, channels, 
     if not 0 <= label_noise <= 1: raise ValueError(f"label_noise is a share from 0 to 1; got {label_noise!r}")
     if not 0 <= difficulty <= 2: raise ValueError(f"difficulty must be from 0 (frontal, clean) to 2; got {difficulty!r}")
 
-# %% ../nbs/01c_synthetic.ipynb #66f8911e
+# %% ../nbs/01c_synthetic.ipynb #4152f5a2
+def remembered(make, shape):
+    "Function i -> row i of a uint8 array of `shape`, made by `make(i)` the first time."
+    rows, done = np.empty(shape, np.uint8), np.zeros(shape[0], bool)
+    def read(i):
+        if not done[i]: rows[i] = make(i); done[i] = True
+        return rows[i]
+    return read
+
+def recipe_digests(shown, *recipe):
+    "SHA-256 for each image of what decides its pixels: its number, what it shows, the `recipe`, and the code of faces and drawing."
+    code = code_version(importlib.import_module("rbdm_nb.faces"), importlib.import_module("rbdm_nb.synthetic"))
+    return np.array([hashlib.sha256(repr((code, recipe, i, int(e))).encode()).hexdigest() for i, e in enumerate(shown)])
+
+# %% ../nbs/01c_synthetic.ipynb #b94710ad
 def load(root=None, split="train", n=2000, image_size=None, domain="studio", seed=0, imbalance=1., label_noise=0., channels=None, on_bad="error", difficulty=1.):
-    """Corpus of `n` drawn faces of size `image_size` (None: 96 in the studio, 48 in the wild), grey or in colour (`channels` 1, 3, None: as the domain).
+    """Corpus of `n` faces, drawn when first asked for, of size `image_size` (None: 96 in the studio, 48 in the wild), grey or in colour (`channels` 1, 3, None: as the domain).
     Image i depends on (seed, domain, split, i, what it shows) alone. `imbalance`: most to least frequent class; `label_noise`: share of wrong labels;
-    `difficulty`: 0 frontal and clean, 1 as the domain. `.extras`: "landmarks" (N, 68, 2) float32 pixels, "expression" (N,) what is shown,
-    "action_units" (N, 14, H, W) bool and "occluded" (N, H, W) bool, both drawn on demand. ValueError for options that make no sense."""
+    `difficulty`: 0 frontal and clean, 1 as the domain. `.extras`: "expression" (N,) what is shown, and on demand
+    "landmarks" (N, 68, 2) float32 pixels, "action_units" (N, 14, H, W) bool and "occluded" (N, H, W) bool. ValueError for options that make no sense."""
     check(root, split, n, image_size, domain, imbalance, label_noise, channels, on_bad, difficulty)
     size, channels = image_size or DOMAINS[domain].size, channels or DOMAINS[domain].channels
     shown = expressions(n, seed, domain, split, imbalance)
     one = lambda i: face(EXPRESSIONS[shown[i]], seed, i, domain, split, difficulty)
-    images, points = np.empty((n, size, size, channels), np.uint8), np.empty((n, 68, 2), np.float32)
-    def put(i): f = one(i); images[i] = draw(f, size, channels); points[i] = landmarks(f, size)
-    each(put, n, cores())
-    lazy = lambda make, shape: LazyImages(lambda i: make(one(i), size), shape, np.arange(n), bool)
-    extras = dict(landmarks=points, expression=shown, action_units=lazy(unit_masks, (len(ACTION_UNITS), size, size)), occluded=lazy(occluded, (size, size)))
+    lazy = lambda make, shape, dtype=bool, **options: LazyImages(lambda i: make(one(i), size), shape, np.arange(n), dtype, threads=cores(), **options)
+    images = LazyImages(remembered(lambda i: draw(one(i), size, channels), (n, size, size, channels)), (size, size, channels), np.arange(n), threads=cores(),
+                        digests=recipe_digests(shown, seed, domain, split, difficulty, size, channels))
+    extras = dict(landmarks=lazy(landmarks, (68, 2), np.float32), expression=shown,
+                  action_units=lazy(unit_masks, (len(ACTION_UNITS), size, size)), occluded=lazy(occluded, (size, size)))
     names = [f"{domain}_{split}_{seed}_{i:06d}" for i in range(n)]
     return Corpus(images, mislabel(shown, label_noise, seed, domain, split), EXPRESSIONS, names, split, f"synthetic-{domain}", extras=extras)
 
 def cores(): return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+# %% ../nbs/01c_synthetic.ipynb #658cd25e
+def label_counts(root=None, n=2000, domain="studio", seed=0, imbalance=1., label_noise=0.):
+    "DataFrame split x class with the number of images that `load` gives for the same options, without drawing them."
+    check(root, "train", n, None, domain, imbalance, label_noise, None, "error", 1.)
+    dealt_to = lambda split: mislabel(expressions(n, seed, domain, split, imbalance), label_noise, seed, domain, split)
+    counts = [np.bincount(dealt_to(split), minlength=len(EXPRESSIONS)) for split in SPLITS]
+    return pd.DataFrame(counts, index=pd.Index(SPLITS, name="split"), columns=EXPRESSIONS)
