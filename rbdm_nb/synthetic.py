@@ -9,7 +9,7 @@ __all__ = ['PALETTES', 'DEPTH', 'SOFT', 'AT_REST', 'DEEPENS', 'TAPER', 'Sketch',
 
 # %% ../nbs/01c_synthetic.ipynb #a8ac4784
 import hashlib, importlib, os
-import cv2, numpy as np
+import cv2, numpy as np, pandas as pd
 from .datasets import EXPRESSIONS, SPLITS, Corpus, LazyImages, each
 from .faces import ACTION_UNITS, DOMAINS, EXPRESSION_UNITS, FOLDS, SLICES, face, landmarks, trace, unit_masks
 from .notebooks import suggest
