@@ -9,7 +9,7 @@ import hashlib, importlib.metadata, json, os, platform, subprocess, sys, time
 from datetime import datetime, timezone
 from pathlib import Path
 import numpy as np
-from .notebooks import root
+from .notebooks import root, write_atomic
 
 # %% ../nbs/00_reproducibility.ipynb #13e1c3df
 def _set_threads(threads):
@@ -39,6 +39,7 @@ def deterministic(seed:int, threads:int=None):
         _set_threads(threads)
     tf.keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    if told := os.environ.get("RBDM_ENVIRONMENT"): write_atomic(told, json.dumps(environment()))
 
 # %% ../nbs/00_reproducibility.ipynb #5eeaa27e
 def rng(seed:int, *counters) -> np.random.Generator:
@@ -163,7 +164,8 @@ def probe(seed:int=0, threads:int=1, epochs:int=3, images:int=256) -> dict:
 def fresh_process(call:str, module:str="rbdm_nb.reproducibility"):
     "Value of the expression `call` on `module`'s names, as JSON, from a new Python process; raises `RuntimeError` with its last words if it fails."
     code = f"import json; from {module} import *; print('RESULT' + json.dumps({call}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}, cwd=root())
+    env = {k: v for k, v in os.environ.items() if k != "RBDM_ENVIRONMENT"} | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=root())
     lines = [l for l in done.stdout.splitlines() if l.startswith("RESULT")]
     if done.returncode or not lines: raise RuntimeError(f"{call} failed in a fresh process (exit {done.returncode}):\n{done.stderr[-2000:]}")
     return json.loads(lines[-1][len("RESULT"):])

@@ -138,10 +138,10 @@ def _put_in_place(run, temporary):
     temporary.unlink()
 
 @contextlib.contextmanager
-def _kernel_environment(progress):
-    "The environment in which kernels start: quiet TensorFlow, the progress file, and no trace of nbdev's test mode."
+def _kernel_environment(progress, told):
+    "The environment in which kernels start: quiet TensorFlow, files for progress and for what they compute with, no trace of nbdev's test mode."
     before = dict(os.environ)
-    os.environ.update(RBDM_PROGRESS=str(progress), TF_CPP_MIN_LOG_LEVEL=before.get("TF_CPP_MIN_LOG_LEVEL", "3"))
+    os.environ.update(RBDM_PROGRESS=str(progress), RBDM_ENVIRONMENT=str(told), TF_CPP_MIN_LOG_LEVEL=before.get("TF_CPP_MIN_LOG_LEVEL", "3"))
     os.environ.pop("IN_TEST", None)
     try: yield
     finally:
@@ -154,12 +154,20 @@ def _results(run):
     files = [f for part in ("figures", "tables") for f in (run.folder/part).rglob("*") if f.is_file() and not f.name.startswith(".")]
     return {f.relative_to(run.folder).as_posix(): f.stat().st_mtime_ns for f in files}
 
+def _told(run): return run.record.with_name(f".{run.name}.environment.json")
+
+def _environment(run):
+    "What the kernel said that it computes with, if it did; the note is taken away."
+    try: return {"environment": json.loads(_told(run).read_text())}
+    except FileNotFoundError: return {}
+    finally: _told(run).unlink(missing_ok=True)
+
 def _record(run, error, started, made, before):
     "Write the record of `run`, made from `made`, which ended with `error` (None: well), and return it."
     outputs = {f: file_digest(run.folder/f) for f, t in sorted(_results(run).items()) if before.get(f) != t}
     record = dict(run=run.name, notebook=run.notebook.name, status="failed" if error else "done", **({"error": _failure(run, error)} if error else {}),
                   made_from=made, started=datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
-                  **provenance(run.parameters.get("seed"), started, outputs=outputs))
+                  **provenance(run.parameters.get("seed"), started, outputs=outputs) | _environment(run))
     write_atomic(run.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return record
 
@@ -174,7 +182,7 @@ def execute(run:Run, timeout:float=86400, display:Display=None, number:int=1) ->
     temporary.parent.mkdir(parents=True, exist_ok=True)
     display.start(number, run.name, sum(c.cell_type == "code" for c in nbformat.read(run.notebook.path, as_version=4).cells) + bool(run.parameters))
     try:
-        with _watch(display.inner) as file, _kernel_environment(file):
+        with _watch(display.inner) as file, _kernel_environment(file, _told(run)):
             papermill.execute_notebook(str(run.notebook.path), str(temporary), run.parameters, engine_name="rbdm", kernel_name="python3", cwd=str(root()), progress_bar=False,
                                        deadline=time.monotonic() + timeout, report=lambda cell: cell.cell_type == "code" and display.cell())
     except BaseException as caught: error = caught
