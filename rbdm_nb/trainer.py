@@ -14,14 +14,14 @@ from .store import Store
 from .training import Run, confusion_matrix, draw_confusion, fit
 
 # %% ../nbs/02_trainer.ipynb #d0212d55
-def corpora(corpus:str, root:str="", limit:int=0, seed:int=0, domain:str="studio", size:int=None) -> tuple[Corpus, Corpus]:
+def corpora(corpus:str, root:str="", limit:int=0, seed:int=0, domain:str="studio", size:int=None, difficulty:float=1.) -> tuple[Corpus, Corpus]:
     """Training and validation set: built-in faces of `domain` for "synthetic", or corpus `corpus` under folder `root`.
 
     `limit`: training images (0 = all, of the built-in corpus 2,000). `size`: side in pixels to which an own
-    corpus is brought and at which the built-in one is drawn."""
+    corpus is brought and at which the built-in one is drawn; `difficulty` of the built-in one, 0 … 2."""
     if corpus == "synthetic":
         n = limit or 2000
-        return tuple(load("synthetic", split=s, n=m, domain=domain, seed=seed, image_size=size) for s, m in (("train", n), ("valid", max(n//4, 16))))
+        return tuple(load("synthetic", split=s, n=m, domain=domain, seed=seed, image_size=size, difficulty=difficulty) for s, m in (("train", n), ("valid", max(n//4, 16))))
     options = dict(image_size=size) if corpus == "folder" else {}
     train, valid = (load(corpus, root=root, split=s, **options) for s in ("train", "valid"))
     return train.subset(limit, seed), valid
@@ -66,12 +66,12 @@ def saved_model(path, scaling:str="minus1to1") -> SavedModel:
 
 # %% ../nbs/02_trainer.ipynb #95b2b57e
 def trained(store:Store, corpus:str, root:str="", architecture:str="InceptionV3", image_size:int=75, epochs:int=6, limit:int=0, seed:int=0,
-            bn_momentum:float=0, class_weights:str="balanced", augmented:bool=True, scaling:str="minus1to1"):
+            bn_momentum:float=0, class_weights:str="balanced", augmented:bool=True, difficulty:float=1., scaling:str="minus1to1"):
     """The Trainer: a `Run` of `architecture` on `corpus`, trained or taken from `store`; or the `SavedModel` that `architecture` is the path of.
 
     `bn_momentum` 0 keeps Keras's own. Has `.key`, `.model()` and `.prepare(uint8 images)`."""
     if architecture not in ARCHITECTURES: return saved_model(architecture, scaling)
-    train, valid = corpora(corpus, root, limit, seed, size=image_size)
+    train, valid = corpora(corpus, root, limit, seed, size=image_size, difficulty=difficulty)
     return fit(store, train, valid, architecture, image_size, epochs, seed=seed, bn_momentum=bn_momentum or None, class_weights=class_weights,
                augmented=augmented, desc=f"Trainer {architecture} on {corpus}")
 
@@ -79,10 +79,10 @@ def trained(store:Store, corpus:str, root:str="", architecture:str="InceptionV3"
 def trainer_from(store:Store, p):
     "`trained` with the values of the notebook parameters `p` whose names begin with `trainer`."
     return trained(store, p.trainer_corpus, p.trainer_root, p.trainer, p.trainer_size, p.trainer_epochs, p.trainer_limit, p.seed,
-                   p.trainer_momentum, p.trainer_weights, p.trainer_augment)
+                   p.trainer_momentum, p.trainer_weights, p.trainer_augment, p.difficulty)
 
 # %% ../nbs/02_trainer.ipynb #e24bc268
-def gallery(seed:int=0) -> Corpus:
+def gallery(seed:int=0, difficulty:float=1.) -> Corpus:
     "One built-in studio face of each expression, in the order of the classes, for figures."
-    faces = load("synthetic", split="test", n=64, domain="studio", seed=seed)
+    faces = load("synthetic", split="test", n=64, domain="studio", seed=seed, difficulty=difficulty)
     return faces[np.array([np.flatnonzero(faces.labels == c)[0] for c in range(len(faces.classes))])]
