@@ -6,7 +6,7 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PYTHON ?=
 export RBDM_PYTHON ?= $(PYTHON)
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONPATH PYTHONHOME
 
 help: ## this list
