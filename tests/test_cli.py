@@ -1,5 +1,5 @@
-"The command line: exit statuses, messages, speed."
-import os, subprocess, sys, time
+"The command line: exit statuses, messages, help."
+import os, subprocess, sys
 from pathlib import Path
 
 import nbformat
@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def process(*args, cwd):
     "Run `rbdm` in a process of its own."
     code = "from rbdm_nb.cli import main; main(prog_name='rbdm')"
-    return subprocess.run([sys.executable, "-c", code, *args], cwd=cwd, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code, *args], cwd=cwd, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture
@@ -42,10 +42,14 @@ def project(tmp_path_factory):
     return folder
 
 
-def test_help_is_quick_and_complete(project, rbdm):
-    start = time.monotonic()
+def test_the_command_line_starts_without_tensorflow():
+    done = subprocess.run([sys.executable, "-c", "import sys, rbdm_nb.cli; sys.exit('tensorflow' in sys.modules)"], cwd=REPOSITORY)
+    assert done.returncode == 0
+
+
+def test_help_is_complete(project, rbdm):
     done = process("--help", cwd=project)
-    assert done.returncode == 0 and time.monotonic() - start < 5
+    assert done.returncode == 0
     for word in ("run", "status", "params", "readme"): assert f"  {word} " in done.stdout
     assert "--set NAME=VALUE" in rbdm("run", "--help").stdout
 
@@ -82,7 +86,8 @@ def test_run_status_and_failure(project, rbdm):
 
     failed = process("run", "demo", "--set", "06_trainee.mask=negative", cwd=project)
     assert failed.returncode == 1
-    assert failed.stderr == "Error: 06_trainee.mask=negative failed in cell 3: AssertionError: too dark; see outputs/demo/notebooks/06_trainee.mask=negative.ipynb\n"
+    errors = [l for l in failed.stderr.splitlines() if not l.startswith("[IPKernelApp]")]  # on a busy machine a dying kernel may add its own
+    assert errors == ["Error: 06_trainee.mask=negative failed in cell 3: AssertionError: too dark; see outputs/demo/notebooks/06_trainee.mask=negative.ipynb"]
     assert "too dark" in (project/"outputs/demo/notebooks/06_trainee.mask=negative.ipynb").read_text()
     assert "01_one: done" in failed.stdout  # what does not stand on it goes on
 
