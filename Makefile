@@ -35,7 +35,7 @@ readme: setup ## write README.md from nbs/index.ipynb
 	@$(BIN)/rbdm readme
 
 lock: ## bring requirements.lock up to date with settings.ini (needs uv; UPGRADE=-U for newer versions)
-	@uv pip compile -q $(UPGRADE) --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra dev --generate-hashes --no-emit-index-url --no-header -o requirements.lock setup.py
+	@uv pip compile -q --refresh-package rbdm-nb $(UPGRADE) --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra dev --generate-hashes --no-emit-index-url --no-header -o requirements.lock setup.py
 
 clean-outputs: ## delete what runs have computed (outputs/*/store); figures, tables and notebooks stay
 	@rm -rf outputs/*/store
