@@ -4,7 +4,8 @@
 __all__ = ['EXPRESSIONS', 'ALIASES', 'FORMATS', 'SUFFIXES', 'MAX_PIXELS', 'THREADS', 'MEMORY', 'CORPORA', 'SPLITS', 'class_index',
            'is_grey', 'to_8bit', 'open_image', 'fit', 'decode', 'LazyImages', 'each', 'no_skips', 'pick', 'Corpus',
            'pixel_digests', 'stratified', 'inside', 'Problems', 'read_csv', 'corpus_folder', 'header_shape',
-           'common_shape', 'read_file', 'read_images', 'resized', 'load', 'label_counts']
+           'common_shape', 'read_file', 'read_images', 'resized', 'corpus_module', 'known_options', 'load',
+           'label_counts', 'Check', 'check']
 
 # %% ../nbs/01_datasets.ipynb #37926dcf
 import csv, hashlib, importlib, inspect, io, os, warnings
@@ -335,26 +336,53 @@ def resized(images, image_size=None, channels=None):
     return lazy[:] if lazy.nbytes <= MEMORY else lazy
 
 # %% ../nbs/01_datasets.ipynb #01fa225e
-CORPORA = ("synthetic", "folder", "ferplus")
+CORPORA = ("synthetic", "folder", "ferplus", "affectnet", "ckplus", "rafdb")
 SPLITS = ("train", "valid", "test")
 
-def load(name, root=None, split="train", **options):
-    """The `Corpus` called `name` ("synthetic", "folder", "ferplus"), read from the folder `root` (None for synthetic).
-    `split`: "train", "valid" or "test". Options of all: `image_size` (side of the square, None keeps it), `channels` (1, 3, None keeps them),
-    `on_bad` ("error", or "skip", which lists what was left out in `.skipped`); others are those of `rbdm_nb.<name>.load`."""
+def corpus_module(name):
+    "The module of the corpus called `name`, one of CORPORA; ValueError with the nearest name for another."
     if name not in CORPORA: raise ValueError(f"unknown corpus {name!r}{suggest(name, CORPORA)}")
-    if split not in SPLITS: raise ValueError(f"unknown split {split!r}{suggest(split, SPLITS)}")
-    loader = importlib.import_module(f"rbdm_nb.{name}").load
-    known = inspect.signature(loader).parameters
+    return importlib.import_module(f"rbdm_nb.{name}")
+
+def known_options(f, options, name):
+    "`options` if the function `f` of the corpus `name` takes them all; else TypeError with the nearest it does take."
+    known = inspect.signature(f).parameters
     for o in options:
         if o not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             raise TypeError(f"{name} has no option {o!r}{suggest(o, known)}")
-    return loader(root, split=split, **options)
+    return options
 
-# %% ../nbs/01_datasets.ipynb #368555ee
+def load(name, root=None, split="train", **options):
+    """The `Corpus` called `name`, one of CORPORA, read from the folder `root` (None for synthetic).
+    `split`: "train", "valid" or "test". Options of all: `image_size` (side of the square, None keeps it), `channels` (1, 3, None keeps them),
+    `on_bad` ("error", or "skip", which lists what was left out in `.skipped`); others are those of `rbdm_nb.<name>.load`."""
+    loader = corpus_module(name).load
+    if split not in SPLITS: raise ValueError(f"unknown split {split!r}{suggest(split, SPLITS)}")
+    return loader(root, split=split, **known_options(loader, options, name))
+
+# %% ../nbs/01_datasets.ipynb #fa812d95
 def label_counts(name, root=None, **options):
     "DataFrame split x class with the number of images of corpus `name`; see `load`. Splits that are not there are left out."
-    if name not in CORPORA: raise ValueError(f"unknown corpus {name!r}{suggest(name, CORPORA)}")
-    module = importlib.import_module(f"rbdm_nb.{name}")
+    module = corpus_module(name)
     if hasattr(module, "label_counts"): return module.label_counts(root, **options)
     return pd.DataFrame({s: load(name, root, s, **options).counts() for s in SPLITS}).T.rename_axis("split")
+
+# %% ../nbs/01_datasets.ipynb #5114873f
+@dataclass(frozen=True, eq=False)
+class Check:
+    """What lies on disk under a corpus's name. `release`: the form that was recognised; `counts`: DataFrame split x class of usable images;
+    `published`: the same from the literature, NaN where unknown; `bad`: DataFrame name, reason of every bad file; `notes`: lines worth reading."""
+    release: str
+    counts: pd.DataFrame
+    published: pd.DataFrame
+    bad: pd.DataFrame = field(default_factory=no_skips)
+    notes: list = field(default_factory=list)
+
+    @property
+    def usable(self): return "train" in self.counts.index and bool((self.counts.sum(axis=1) > 0).all())
+
+def check(name, root=None, **options):
+    "The `Check` of corpus `name` in the folder `root`; options are those of `rbdm_nb.<name>.check`. Opens every file."
+    module = corpus_module(name)
+    if name == "synthetic": raise ValueError("the synthetic corpus is drawn, not read: there is nothing on disk to check")
+    return module.check(root, **known_options(module.check, options, name))
