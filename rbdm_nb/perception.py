@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['SPAN_READINGS', 'Setup', 'sigma', 'fixation_heatmap', 'checked_relevance', 'top_pixels', 'network_fixations',
-           'zero_measure', 'spearman', 'cosine_distance']
+           'same_shape', 'zero_measure', 'spearman', 'cosine_distance']
 
 # %% ../nbs/04_perception.ipynb #a95e70c6
 from dataclasses import dataclass
@@ -220,26 +220,27 @@ def network_fixations(relevance, n:int) -> list:
     return [np.argwhere(top)[:, ::-1].astype(float) for top in top_pixels(r, min(n, r[0].size)) & (r > 0)]
 
 # %% ../nbs/04_perception.ipynb #0f805e35
-def _pair(a, b):
+def same_shape(a, b):
+    "Heatmaps `a` and `b` as float64 arrays; `ValueError` if their shapes differ."
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape: raise ValueError(f"heatmaps of different shapes: {a.shape} and {b.shape}")
     return a, b
 
 def zero_measure(a, b) -> float:
     "Intersection over union of the non-zero areas of heatmaps `a` and `b` (Table 1), 0 … 1; 1 if both are empty."
-    a, b = (x != 0 for x in _pair(a, b))
+    a, b = (x != 0 for x in same_shape(a, b))
     union = (a | b).sum()
     return float((a & b).sum()/union) if union else 1.0
 
 # %% ../nbs/04_perception.ipynb #37ca5855
 def spearman(a, b) -> float:
     "Spearman's rank correlation of the values of heatmaps `a` and `b`, −1 … 1; nan if one of them is constant."
-    a, b = (rankdata(x.ravel()) for x in _pair(a, b))
+    a, b = (rankdata(x.ravel()) for x in same_shape(a, b))
     spread = a.std()*b.std()
     return float(((a - a.mean())*(b - b.mean())).mean()/spread) if spread else float("nan")
 
 def cosine_distance(a, b) -> float:
     "1 − cosine of heatmaps `a` and `b` as vectors, 0 … 1 for non-negative ones; 1 if one is empty, 0 if both are."
-    a, b = (x.ravel() for x in _pair(a, b))
+    a, b = (x.ravel() for x in same_shape(a, b))
     norms = np.linalg.norm(a)*np.linalg.norm(b)
     return float(1 - a @ b/norms) if norms else float(a.any() or b.any())
