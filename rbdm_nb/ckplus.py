@@ -3,8 +3,8 @@
 # %% auto #0
 __all__ = ['PARTS', 'CODES', 'PUBLISHED', 'UNITS', 'DESCRIPTION', 'NUMBER', 'MAX_TEXT', 'LABEL', 'CROPS', 'find', 'read_numbers',
            'read_label', 'shown_folders', 'read_labels', 'both_frames', 'read_index', 'fold_of', 'split_of',
-           'centre_square', 'square_around', 'move', 'cut', 'read_each', 'squares_of', 'read_faces', 'paths_of',
-           'read_beside', 'read_units', 'unit_tables', 'read_extras', 'acted', 'frame_faces', 'frame_size',
+           'centre_square', 'square_around', 'move', 'cut', 'read_each', 'squares_of', 'read_faces', 'within',
+           'read_beside', 'read_units', 'unit_tables', 'files_of', 'read_extras', 'acted', 'frame_faces', 'frame_size',
            'frame_picture', 'write_sequence', 'fake', 'load', 'croppable', 'split_table', 'label_counts', 'check',
            'remarks']
 
@@ -212,23 +212,22 @@ def read_faces(paths, names, problems, boxes=None, margin=0., image_size=None, c
     return images, squares, good
 
 # %% ../nbs/01e_ckplus.ipynb #00e63847
-def paths_of(root, folder, index, ending, problems):
-    "Where the files of the rows of `index` are below `folder`, None for a link that leads out of `root`; and what to call them in messages."
-    below = [f"{person}/{sequence}/{name}{ending}" for person, sequence, name in zip(index["person"], index["sequence"], index["name"])]
-    paths, shown = [], [f"{folder.name}/{b}" for b in below]
-    for name, b in zip(index["name"], below):
-        try: paths.append(inside(root, os.path.relpath(folder / b, root)))
+def within(root, files, problems):
+    "Paths of the `files` (named relative to `root`), None for one that leads out of it, with the reason in `problems`."
+    paths = []
+    for name in files:
+        try: paths.append(inside(root, name))
         except ValueError as e: paths.append(None); problems.add(name, e)
-    return paths, shown
+    return paths
 
-def read_beside(root, folder, index, ending, read, problems):
-    "(`read(path, name)` for each row of `index`, None where there is no file; mask of rows whose file is not damaged)."
-    out, good = [None] * len(index), np.ones(len(index), bool)
-    for k, (path, shown) in enumerate(zip(*paths_of(root, folder, index, ending, problems))):
+def read_beside(root, files, read, problems, needed=False):
+    "(`read(path, name)` of each of `files`, None where there is none; mask of those that are not damaged, nor missing where `needed`); the others are added to `problems`."
+    out, good = [None] * len(files), np.ones(len(files), bool)
+    for k, (path, name) in enumerate(zip(within(root, files, problems), files)):
         good[k] = path is not None
-        if not path or not os.path.lexists(path): continue
-        try: out[k] = read(path, shown)
-        except (OSError, ValueError) as e: good[k] = False; problems.add(index["name"].iloc[k], e)
+        if not path or not (needed or os.path.lexists(path)): continue
+        try: out[k] = read(path, name)
+        except (OSError, ValueError) as e: good[k] = False; problems.add(name, e)
     return out, good
 
 def read_units(path, name):
@@ -246,15 +245,21 @@ def unit_tables(units):
         for unit, intensity in (found or {}).items(): active[k, unit] = True; strength[k, unit] = intensity
     return {"action_units": active, "intensities": strength, "coded": np.array([u is not None for u in units], bool)}
 
+def files_of(index, root, folder, ending):
+    "Names, relative to `root`, of the files of the rows of `index` in `folder`, a part of CK+."
+    base = os.path.relpath(folder, root).replace(os.sep, "/")
+    return [f"{base}/{person}/{sequence}/{name}{ending}" for person, sequence, name in zip(index["person"], index["sequence"], index["name"])]
+
 def read_extras(root, parts, index, problems):
     "(Landmarks (N, 68, 2) in the frame, NaN where there are none; the tables of units; mask of rows without a damaged file)."
     points, tables, good = np.full((len(index), 68, 2), np.nan), {}, np.ones(len(index), bool)
     if "landmarks" in parts:
-        found, good = read_beside(root, parts["landmarks"], index, "_landmarks.txt", lambda path, name: read_numbers(path, name, [2] * 68), problems)
+        files = files_of(index, root, parts["landmarks"], "_landmarks.txt")
+        found, good = read_beside(root, files, lambda path, name: read_numbers(path, name, [2] * 68), problems)
         for k, p in enumerate(found):
             if p: points[k] = p
     if "facs" in parts:
-        units, whole = read_beside(root, parts["facs"], index, "_facs.txt", read_units, problems)
+        units, whole = read_beside(root, files_of(index, root, parts["facs"], "_facs.txt"), read_units, problems)
         tables, good = unit_tables(units), good & whole
     return points, tables, good
 
@@ -321,10 +326,11 @@ def load(root, split="train", folds=10, fold=0, whole=False, crop="none", margin
     if on_bad == "error": problems.settle(on_bad, "ckplus labels")
     if not whole: index = index[split_of(index, folds, fold, split_seed) == split]
     points, extras, good = read_extras(root, parts, index, problems)
-    paths, shown = paths_of(root, parts["images"], index, ".png", problems)
+    files = files_of(index, root, parts["images"], ".png")
+    paths = within(root, files, problems)
     rows = np.flatnonzero(good & [path is not None for path in paths] & croppable(index, points, good, crop, problems))
     boxes = np.concatenate([points.min(1), points.max(1)], 1)[rows] if crop == "face" else None
-    images, squares, whole_ones = read_faces([paths[k] for k in rows], [shown[k] for k in rows], problems, boxes, margin, image_size, channels, "ckplus")
+    images, squares, whole_ones = read_faces([paths[k] for k in rows], [files[k] for k in rows], problems, boxes, margin, image_size, channels, "ckplus")
     rows, squares = rows[whole_ones], squares[whole_ones]
     extras = {"person": index["person"].to_numpy(np.str_)[rows]} | {k: v[rows] for k, v in extras.items()}
     if "landmarks" in parts: extras["landmarks"] = move(points[rows], squares, images.shape[1])
