@@ -130,7 +130,7 @@ def _spectrum(near, shift, weights, size, margin, c, disc):
     total = 0
     for a, b in ((a, b) for a in range(4) for b in range(4 - a)):
         share = weights*(shift[:, 1]/c)**a*(shift[:, 0]/c)**b/(factorial(a)*factorial(b))
-        if not share.any(): continue
+        if a + b and not share.any(): continue       # points on whole pixels
         kind = "float32" if a + b else "float64"     # what the higher terms lack in digits is far behind the point
         kernel = (gy*eval_hermitenorm(a, uy)).astype(kind)*(gx*eval_hermitenorm(b, ux)).astype(kind)*disc
         total = total + fft.rfft2(_counts(at, share, size).astype(kind), workers=-1)*fft.rfft2(kernel, workers=-1)
