@@ -1,12 +1,13 @@
-"FERPlus: the paper's counts on the real table, both layouts, and what is refused."
-import shutil
+"FERPlus: the paper's counts on the real table, both layouts and both tables, distributions, and what is refused."
+import csv, io, shutil, warnings
 from pathlib import Path
 
 import numpy as np, pandas as pd, pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from rbdm_nb import ferplus
-from rbdm_nb.datasets import EXPRESSIONS, load
-from rbdm_nb.ferplus import COLUMNS, RAW, TABLE, VOTES, elect, label_counts, read_table, write
+from rbdm_nb.datasets import EXPRESSIONS, check, load
+from rbdm_nb.ferplus import COLUMNS, LABELS, RAW, TABLE, VOTES, differences, distribution, elect, label_counts, read_labels, read_table, write
 from rbdm_nb.notebooks import root
 
 REAL = Path(root()).parent / "shared" / "data" / "ferplus"
@@ -48,16 +49,40 @@ def authors(row, mode):
                     if sum(chosen) > top: chosen[k] = 0; count -= 1
                     break
         if sum(chosen) <= total / 2 or count > 3: chosen = unknown
-    return int(np.argmax(chosen))
+    return np.array(chosen)
 
 
-def test_rules_of_the_authors_against_a_transcription():
+def many():
     g = np.random.default_rng(0)
-    votes = np.concatenate([g.multinomial(10, g.dirichlet(np.full(10, a)), 400) for a in (0.1, 0.2, 0.3, 0.5, 1, 3)])
-    for mode in ("majority", "cross_entropy"):
-        want = np.array([authors(list(v), mode) for v in votes])
-        got = VOTES[f"ferplus_{mode}"](votes)
-        assert (np.where(got < 8, got, 8) == np.where(want < 8, want, 8)).all()
+    return np.concatenate([g.multinomial(10, g.dirichlet(np.full(10, a)), 400) for a in (0.1, 0.2, 0.3, 0.5, 1, 3)])
+
+
+@pytest.mark.parametrize("mode", ["majority", "cross_entropy"])
+def test_rules_of_the_authors_against_a_transcription(mode):
+    votes, rule = many(), f"ferplus_{mode}"
+    chosen = np.array([authors(list(v), mode) for v in votes])
+    want, got = chosen.argmax(1), VOTES[rule](votes)
+    assert (np.where(got < 8, got, 8) == np.where(want < 8, want, 8)).all()
+    target = chosen[want < 8, :8] / chosen[want < 8, :8].sum(1, keepdims=True)       # what they train towards, in the table's order
+    order = [COLUMNS.index(dict(happy="happiness", sad="sadness").get(e, e)) for e in EXPRESSIONS]
+    assert np.allclose(distribution(votes[got < 8], rule), target[:, order], atol=1e-6)
+
+
+@pytest.mark.parametrize("vote", VOTES)
+def test_distributions(vote):
+    votes = many()
+    column = VOTES[vote](votes)
+    kept = votes[column < 8]
+    d, doubtful = distribution(kept, vote), distribution(kept, vote, unknown=True)
+    label = np.array([EXPRESSIONS.index(dict(happiness="happy", sadness="sad").get(COLUMNS[c], COLUMNS[c])) for c in column[column < 8]])
+    assert d.dtype == np.float32 and d.shape == (len(kept), 8) and np.allclose(d.sum(1), 1, atol=1e-6)
+    assert (d[np.arange(len(d)), label] == d.max(1)).all()                            # the label is a winner of its own distribution
+    assert (doubtful <= d + 1e-6).all() and np.allclose(doubtful / doubtful.sum(1, keepdims=True), d, atol=1e-6)
+    if vote == "majority": assert np.allclose(1 - doubtful.sum(1), kept[:, 8:].sum(1) / 10, atol=1e-6)
+
+
+def test_distribution_of_nothing_is_nothing():
+    assert not distribution([NF, UNKNOWN, [0] * 10], "majority").any()
 
 
 def test_majority_takes_the_first_of_equals():
@@ -68,11 +93,11 @@ def test_majority_takes_the_first_of_equals():
 
 @real
 def test_the_papers_counts():
-    counts = {v: label_counts(REAL, v).sum(axis=1).to_dict() for v in VOTES}
-    assert counts["majority"] == ferplus.PAPER == dict(train=28389, valid=3553, test=3546)
-    assert {v: sum(c.values()) for v, c in counts.items()} == dict(majority=35488, majority_emotions=35711, ferplus_majority=31412, ferplus_cross_entropy=34966)
-    train = label_counts(REAL).loc["train"]
-    assert dict(train) == dict(neutral=10309, happy=7528, surprise=3562, sad=3515, anger=2467, disgust=191, fear=652, contempt=165)
+    counts = {v: label_counts(REAL, v) for v in VOTES}
+    assert counts["majority"].sum(axis=1).to_dict() == ferplus.PAPER == dict(train=28389, valid=3553, test=3546)
+    assert {v: c.to_numpy().sum() for v, c in counts.items()} == dict(majority=35488, majority_emotions=35711, ferplus_majority=31412, ferplus_cross_entropy=34966)
+    assert {v: c.to_numpy().tolist() for v, c in counts.items()} == ferplus.PUBLISHED
+    assert dict(counts["majority"].loc["train"]) == dict(neutral=10309, happy=7528, surprise=3562, sad=3515, anger=2467, disgust=191, fear=652, contempt=165)
 
 
 @real
@@ -93,6 +118,42 @@ def test_real_validation_set():
     with pytest.raises(FileNotFoundError, match="FER2013Test"): load("ferplus", REAL, "test")
 
 
+@real
+def test_the_real_second_table():
+    apart, both = differences(REAL), read_labels(REAL)
+    usage = both["usage"].value_counts()
+    assert not set(both["name"]) - set(read_table(REAL)["name"]) and usage["Training"] == 28558 and usage["PublicTest"] == 3579
+    changed = apart[TABLE] != apart[LABELS]
+    if "PrivateTest" in usage: assert (len(apart), changed.sum()) == (1601, 281)
+    else: assert (len(apart), changed.sum()) == (1319, 232)      # of the 1,601 and 281 those outside of the test set
+
+
+# --- the second table
+
+def test_label_csv(tmp_path):
+    images, votes, usage, names = some()
+    labels = [list(v) for v in votes]; labels[2] = SAD; labels[4] = [0, 9, 0, 0, 0, 0, 0, 0, 1, 0]; names[11] = ""
+    write(tmp_path, images, votes, usage, names, labels=labels)
+    first, second = load("ferplus", tmp_path), load("ferplus", tmp_path, table=LABELS)
+    assert list(first.names) == list(second.names) and list(np.flatnonzero(first.labels != second.labels)) == [2]
+    assert (second.extras["votes"] == labels[:6]).all()
+    apart = differences(tmp_path)
+    assert list(apart["name"]) == [names[2], names[4]] and list(apart[TABLE]) == ["happiness"] * 2 and list(apart[LABELS]) == ["sadness", "happiness"]
+    assert label_counts(tmp_path, table=LABELS).sum().sum() == 11 and label_counts(tmp_path).sum().sum() == 12
+    assert any("2 images have other votes" in n and "1 of them another majority" in n for n in check("ferplus", tmp_path).notes)
+    edit(tmp_path / "FER2013Train" / LABELS, "0,10,0,0", "0,many,0,0")
+    with pytest.raises(ValueError, match="FER2013Train/label.csv line 1: ten counts"): load("ferplus", tmp_path, table=LABELS)
+    with pytest.raises(ValueError, match="did you mean 'label.csv'"): load("ferplus", tmp_path, table="labels.csv")
+    for folder in ferplus.FOLDERS.values(): (tmp_path / folder / LABELS).unlink()
+    with pytest.raises(FileNotFoundError, match="no label.csv in FER2013Train"): load("ferplus", tmp_path, table=LABELS)
+
+
+def test_label_csv_does_not_go_with_raw_tables(tmp_path):
+    write(tmp_path / "a", *some(), "fer2013.csv"); write(tmp_path / "b", *some(), labels=some()[1])
+    shutil.move(tmp_path / "b" / "FER2013Train", tmp_path / "a")
+    with pytest.raises(ValueError, match="table='label.csv' is for PNG files"): load("ferplus", tmp_path / "a", "valid", table=LABELS)
+
+
 # --- layouts
 
 @pytest.mark.parametrize("form", FORMS)
@@ -104,6 +165,7 @@ def test_layouts_agree(tmp_path, form):
         assert (c.images[..., 0] == images[part]).all() and list(c.names) == names[part] and c.split == split
         assert [EXPRESSIONS[l] for l in c.labels] == (["happy", "sad"] * 6)[part]
         assert (c.extras["votes"] == votes[part]).all() and not len(c.skipped)
+        assert (c.extras["distribution"] == np.eye(8)[c.labels]).all()
     assert load("ferplus", tmp_path, image_size=24, channels=3).images.shape == (6, 24, 24, 3)
 
 
@@ -146,7 +208,9 @@ def test_wrong_columns(tmp_path):
 
 @pytest.mark.parametrize("old, new", [("Training,fer0000001.png,0,", "Training,fer0000001.png,many,"), ("Training,fer0000001.png,0,", "Training,fer0000001.png,-1,"),
                                       ("Training,fer0000001.png,0,", "Training,fer0000001.png,0.5,"), ("Training,fer0000001.png,0,", "Training,fer0000001.png,,"),
-                                      ("Training,fer0000001.png,0,", "Trainig,fer0000001.png,0,"), ("Training,fer0000001.png,0,", "Training,fer0000001.png,")])
+                                      ("Training,fer0000001.png,0,", "Trainig,fer0000001.png,0,"),
+                                      ("Training,fer0000001.png,0,", "Training,fer0000001.png,1e300,"), ("Training,fer0000001.png,0,", "Training,fer0000001.png,inf,"),
+                                      ("Training,fer0000001.png,0,0,0,10,", "Training,fer0000001.png,0,0,0,0,"), ("Training,fer0000001.png,0,", "Training,fer0000001.png,")])
 def test_bad_rows(tmp_path, old, new):
     write(tmp_path, *some())
     edit(tmp_path / TABLE, old, new)
@@ -199,3 +263,115 @@ def test_unknown_options(tmp_path):
     with pytest.raises(ValueError, match="did you mean 'majority'"): load("ferplus", tmp_path, vote="majorty")
     with pytest.raises(ValueError, match="did you mean 'skip'"): load("ferplus", tmp_path, on_bad="skp")
     with pytest.raises(ValueError, match="did you mean 'train'"): ferplus.load(tmp_path, "training")
+
+
+# --- check and fake
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_fake_is_usable(tmp_path, form):
+    ferplus.fake(tmp_path, 150, 1, form)
+    c = check("ferplus", tmp_path)
+    assert c.usable and not len(c.bad) and list(c.counts.index) == ["train", "valid", "test"] and (c.counts > 0).all(axis=None)
+    assert (c.counts == label_counts(tmp_path)).all(axis=None) and (c.published.sum(axis=1) == pd.Series(ferplus.PAPER)).all()
+    assert c.release == f"{TABLE} with " + ("PNG files" if form == "folder" else form)
+    again = ferplus.fake(tmp_path / "again", 150, 1, form)
+    assert load("ferplus", tmp_path).digest == load("ferplus", again).digest
+
+
+def test_check_lists_every_bad_file(tmp_path):
+    ferplus.fake(tmp_path)
+    train, folder = load("ferplus", tmp_path), tmp_path / "FER2013Train"
+    (folder / train.names[0]).write_bytes(b""); (folder / train.names[5]).unlink(); shutil.copy(folder / train.names[6], folder / "stray.png")
+    shutil.rmtree(tmp_path / "FER2013Test"); edit(tmp_path / TABLE, f"{train.names[7]},", f"{train.names[7]},x")
+    c = check("ferplus", tmp_path)
+    assert c.usable and c.counts.loc["train"].sum() == len(train) - 3 and list(c.counts.index) == ["train", "valid"]
+    for reason in ("line 9: ten counts", f"{train.names[0]} .*empty", f"{train.names[5]} .*not found", "stray.png: not in the table"):
+        assert c.bad["reason"].str.contains(reason).sum() == 1
+    assert len(c.bad) == 5 and any("no test split" in n for n in c.notes)       # the picture of the bad row is unnamed now
+    for f in ("FER2013Train", "FER2013Valid"): shutil.rmtree(tmp_path / f)
+    with pytest.raises(FileNotFoundError, match="FER2013Train"): check("ferplus", tmp_path)
+
+
+# --- whatever the files hold
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    "A small FERPlus, and labels by name: of its training part by each table, and of its validation part."
+    root = ferplus.fake(tmp_path_factory.mktemp("sound"))
+    corpora = {TABLE: load("ferplus", root), LABELS: load("ferplus", root, table=LABELS), "valid": load("ferplus", root, "valid")}
+    return root, {k: dict(zip(c.names, c.labels)) for k, c in corpora.items()}
+
+
+def survives(root, split="train", **options):
+    "Labels by name of what `load` makes of `root`; None for a clear error. Anything else is raised."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try: c = load("ferplus", root, split, on_bad="skip", **options)
+        except (ValueError, FileNotFoundError) as e: assert str(e); return None
+    assert len(c.images[:]) == len(c) and np.isfinite(c.extras["distribution"]).all()
+    return dict(zip(c.names, c.labels))
+
+
+def damage(data, cut, edits):
+    data = bytearray(data[:cut] if cut else data)
+    for at, value in edits:
+        if data: data[at % len(data)] = value
+    return bytes(data)
+
+
+edits = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6)
+quick = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@settings(quick, max_examples=25)
+@given(cells=st.lists(st.tuples(st.integers(1, 120), st.integers(0, 11), st.one_of(st.text(max_size=8), st.sampled_from(["-1", "1e400", "nan", "../x.png", "a\0b", "0x2", "9" * 400]))), min_size=1, max_size=4),
+       table=st.sampled_from([TABLE, LABELS]))
+def test_damaged_cells(sound, cells, table):
+    "Rows that were not touched keep their labels, whatever stands in the others."
+    root, truth = sound
+    path = root / (table if table == TABLE else f"FER2013Train/{LABELS}")
+    whole, touched = path.read_bytes(), set()
+    lines = list(csv.reader(io.StringIO(whole.decode())))
+    for row, column, value in cells:
+        name = lines[row][1 if table == TABLE else 0]
+        touched |= {name, name + "#2"}
+        lines[row][column] = value
+    try:
+        with open(path, "w", newline="", encoding="utf-8") as f: csv.writer(f).writerows(lines)
+        found = survives(root, table=table)
+    finally: path.write_bytes(whole)
+    if found is None: return
+    for name, label in truth[table].items(): assert name in touched or found[name] == label
+
+
+@quick
+@given(cut=st.one_of(st.none(), st.integers(1, 3000)), edits=edits, name=st.sampled_from([TABLE, f"FER2013Train/{LABELS}"]))
+def test_damaged_bytes(sound, cut, edits, name):
+    root, _ = sound
+    path = root / name; whole = path.read_bytes()
+    try: path.write_bytes(damage(whole, cut, edits)); survives(root, table=Path(name).name)
+    finally: path.write_bytes(whole)
+
+
+@quick
+@given(cut=st.one_of(st.none(), st.integers(1, 2000)), edits=edits)
+def test_damaged_pictures_are_skipped_or_read(sound, cut, edits):
+    root, truth = sound
+    name = next(iter(truth["valid"])); path = root / "FER2013Valid" / name; whole = path.read_bytes()
+    try: path.write_bytes(damage(whole, cut, edits)); found = survives(root, "valid")
+    finally: path.write_bytes(whole)
+    assert found is not None and {n: l for n, l in truth["valid"].items() if n != name}.items() <= found.items()
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 20), st.one_of(st.text(max_size=6), st.sampled_from(["256", "-1", "1e9", "", "nan"]))), min_size=1, max_size=3))
+def test_damaged_raw_pixels(raw, cells):
+    path = raw / "fer2013.csv"; whole = path.read_text()
+    lines = whole.splitlines()
+    for row, value in cells: lines[1 + row] = lines[1 + row].replace(" ", f" {value} ", 1)
+    try: path.write_text("\n".join(lines), encoding="utf-8", errors="replace"); survives(raw)
+    finally: path.write_text(whole)
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory): return ferplus.fake(tmp_path_factory.mktemp("raw"), release="fer2013.csv")
