@@ -143,20 +143,21 @@ def _told(x, listener):
     return with_backward([x], x, backward)
 
 # %% ../nbs/03_relevance.ipynb #e0970f13
-class Nested(L.Layer):
+class Nested(keras.Model):
     "Stands in for a model inside a model."
-    def __init__(self, copy, graph):
-        super().__init__(name=copy.name)
-        self.copy, self.graph = copy, [graph]
-
-    def call(self, inputs): return self.copy(inputs)
-
     def __call__(self, inputs, **options):
         output = super().__call__(inputs, **options)
         if keras.backend.is_keras_tensor(tf.nest.flatten(inputs)[0]):
-            for inner, outer in zip(self.copy.inputs, tf.nest.flatten(inputs)): self.graph[0].equate(inner, outer)
-            for outer, inner in zip(tf.nest.flatten(output), self.copy.outputs): self.graph[0].equate(outer, inner)
+            for inner, outer in zip(self.inputs, tf.nest.flatten(inputs)): self.graph().equate(inner, outer)
+            for outer, inner in zip(tf.nest.flatten(output), self.outputs): self.graph().equate(outer, inner)
         return output
+
+def _nested(model, method, graph, last):
+    "A copy of the inner `model`, whose tensors `graph` will know to be those of the outer one."
+    copy = copy_network(_functional(model), method, graph, last)
+    nested = Nested(copy.inputs, copy.outputs, name=model.name)
+    nested.graph = lambda: graph
+    return nested
 
 def _functional(model):
     "`model` as a functional model of the same layers; `ValueError` if its graph is not known."
@@ -171,7 +172,7 @@ def copy_network(model, method, graph, last=True):
     ends = {id(t._keras_history[0]) for t in model.outputs} if last else ()
     def step(layer):
         if isinstance(layer, L.InputLayer): return L.InputLayer.from_config(layer.get_config())
-        if isinstance(layer, keras.Model): return Nested(copy_network(_functional(layer), method, graph, id(layer) in ends), graph)
+        if isinstance(layer, keras.Model): return _nested(layer, method, graph, id(layer) in ends)
         return Step(layer, method, graph, id(layer) in ends)
     return keras.models.clone_model(model, clone_function=step)
 
