@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['LIBRARY', 'Values', 'imported', 'source_digest', 'Notebook', 'read_notebook', 'notebooks', 'upstream', 'ordered',
-           'ParameterSet', 'read_set', 'Run', 'runs', 'made_from', 'State', 'read_record', 'state']
+           'ParameterSet', 'read_set', 'Run', 'runs', 'made_from', 'State', 'read_record', 'state', 'seal']
 
 # %% ../nbs/00c_pipeline.ipynb #c9ccdc5e
 import ast, graphlib, hashlib, heapq, json, re
@@ -227,6 +227,9 @@ class Run:
     @property
     def record(self) -> Path: return self.folder/"provenance"/f"{self.name}.json"
 
+    @property
+    def mark(self) -> Path: return self.folder/"store"/"runs"/f"{self.name}.txt"
+
 # %% ../nbs/00c_pipeline.ipynb #52b6059c
 def _change(text, chosen):
     "(notebook or None, name, value) from `[notebook.]name=value`, refused if none of the `chosen` notebooks knows it."
@@ -310,7 +313,7 @@ def _changes(before, now):
 # %% ../nbs/00c_pipeline.ipynb #73eabad5
 @dataclass(frozen=True)
 class State:
-    "The state of a run (there, missing, stale or failed), and why."
+    "The state of a run (there, committed, missing, stale or failed), and why."
     state: str
     why: str = ""
 
@@ -328,4 +331,11 @@ def state(run:Run) -> State:
     since = f"; since then: {'; '.join(changes)}" if changes else ""
     if record.get("status") != "done": return State("failed", record.get("error", {}).get("text", "no reason recorded") + since)
     if gone: return State("missing", f"{gone[0]} is gone")
-    return State("stale", "; ".join(changes)) if changes else State("there")
+    if changes: return State("stale", "; ".join(changes))
+    return State("there") if _marked(run) else State("committed", "results of another clone; running it makes them here")
+
+def seal(run:Run) -> str:
+    "What the mark of `run` holds if its record was made in this clone."
+    return hashlib.sha256(run.record.read_bytes()).hexdigest()
+
+def _marked(run): return run.mark.is_file() and run.mark.read_text() == seal(run)

@@ -14,7 +14,7 @@ from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 from .notebooks import root, write_atomic
-from .pipeline import Run, made_from, notebooks, read_record, read_set, runs, state, upstream
+from .pipeline import Run, made_from, notebooks, read_record, read_set, runs, seal, state, upstream
 from .reproducibility import file_digest, provenance
 
 # %% ../nbs/00d_runner.ipynb #a33a97a2
@@ -169,6 +169,7 @@ def _record(run, error, started, made, before):
                   made_from=made, started=datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
                   **provenance(run.parameters.get("seed"), started, outputs=outputs) | _environment(run))
     write_atomic(run.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(run.mark, seal(run))
     return record
 
 # %% ../nbs/00d_runner.ipynb #39dfc391
