@@ -58,7 +58,7 @@ def content(path):
     data, whole = Path(path).read_bytes(), True
     if data[:2] == b"\x1f\x8b": data, whole = unpacked(data, path)
     if not whole: data = data[:data.rfind(b"\n") + 1]
-    if not data.strip(): raise ValueError(f"{path}: the file is empty")
+    if not data.strip(): raise ValueError(f"{path}: " + ("the file is empty" if whole else "the gzip file ends before its first line does"))
     try: text = data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
         raise ValueError(f"{path} line {data[:e.start].count(10) + 1}: not UTF-8 text (byte {data[e.start]:#04x}); convert the file to UTF-8, or copy it again") from None
@@ -218,6 +218,7 @@ def read_bids(text, path, gaze, problems):
     columns = said.get("Columns") or text.split("\n", 1)[0].rstrip("\r").split("\t")
     known = {ours: next((n for n in names if n in columns), None) for ours, names in COLUMNS.items()}
     for c in "xy":
+        if not known[c] and "Columns" not in said: raise ValueError(f"{path}: its JSON file names no Columns, and line 1 is no header")
         if not known[c]: raise ValueError(f"{path}: no column {COLUMNS[c][0]!r}{suggest(COLUMNS[c][0], columns)}")
         if (units := said.get(known[c], {}).get("Units", "pixel")) not in ("pixel", "pixels", "px"): raise ValueError(f"{path}: {known[c]} in {units}; only screen pixels can be read")
     rows, rate = bids_rows(text, columns, path, problems), float(said["SamplingFrequency"])
@@ -315,11 +316,11 @@ def note_the_end(text, ended, path, problems, notes):
     last = text.rstrip("\n").count("\n") + 1
     if ended: return
     if text.endswith("\n"): complain(notes, path, last, "the compressed data end early; what came after it is lost")
-    elif problems and problems[-1][0] == f"{path.name} line {last}": problems.pop(), complain(notes, path, last, "cut off, the file ends within it")
+    elif problems and problems[-1][0] == f"{path.name} line {last}": notes.add(problems[-1][0], problems.pop()[1] + "; cut off, the file ends within the line")
 
-def assemble(rows, messages, path, setup, problems):
+def assemble(rows, messages, path, setup, problems, notes):
     "`Recording` of `rows` and `messages` (DataFrames, times of the tracker), with nothing `dropped` yet; ValueError without samples."
-    if not len(rows): raise ValueError(f"{path}: no samples; {problems[0][1] if problems else 'PyTribe writes them between start_recording and stop_recording'}")
+    if not len(rows): raise ValueError(f"{path}: no samples; {[*problems, *notes, ('', 'PyTribe writes them between start_recording and stop_recording')][0][1]}")
     start, tracker = rows["time"].iloc[0], rows["state"].notna().all()
     reason = pd.Series(why_invalid(rows["x"], rows["y"], rows["state"] if tracker else None, setup), dtype=object)
     if (reason != "").all(): problems.add(path.name, f"{path.name}: none of its {len(rows):,} samples is valid ({', '.join(f'{n:,} {r}' for r, n in reason.value_counts().items())})")
@@ -351,7 +352,7 @@ def read(path, format=None, setup=Setup(), gaze="raw", messages=None, clock_offs
     rows = in_order(rows, path, problems, notes)
     timed = message_times(said, rows, path, problems)
     if messages: timed = pd.concat([timed, message_times(message_file(messages, problems), rows, messages, problems, clock_offset)])
-    found = assemble(rows, timed, path, setup, problems)
+    found = assemble(rows, timed, path, setup, problems, notes)
     if on_bad == "error": problems.settle(on_bad, str(path))
     return replace(found, dropped=Problems([*problems, *notes]).settle("skip", str(path)))
 
