@@ -10,7 +10,7 @@ import inspect
 from dataclasses import dataclass
 import numpy as np, tensorflow as tf
 from .architectures import CountedDropout
-from .rules import WINNER, Method
+from .rules import FIXATE, WINNER, Method
 
 keras = tf.keras
 L = keras.layers
@@ -158,18 +158,19 @@ def _check_options(layer, method, where):
         raise ValueError(f"{where} has output padding or dilation; only plain transposed convolutions have a rule")
     if isinstance(layer, L.BatchNormalization) and np.ravel(layer.axis)[0] not in (-1, len(layer.input_shape) - 1 if hasattr(layer, "input_shape") else layer.input_spec.ndim - 1):
         raise ValueError(f"{where} normalises axis {layer.axis}; only the last axis, the channels, has a rule")
-    if method.kernel == WINNER and type(layer) in (L.Conv3D, L.Conv2DTranspose): raise ValueError(f"{where} has no winner-takes-all rule; use lrp_composite or another lrp_ method")
+    if method.kernel in (WINNER, FIXATE) and type(layer) in (L.Conv3D, L.Conv2DTranspose): raise ValueError(f"{where} has no winner-takes-all rule; use lrp_composite or another lrp_ method")
     if layer.compute_dtype != "float32": raise ValueError(f"{where} computes in {layer.compute_dtype}; rebuild the model with the float32 policy, its weights fit")
 
 # %% ../nbs/03c_layers.ipynb #b90a107e
 @dataclass
 class Facts:
-    "What a layer's place says of it. `bounds`: (low, high) of its input, arrays without batch axis, if it sees the network's input. `before`, `after`: batch normalisations folded into it. `folded`: it is part of a neighbour."
+    "What a layer's place says of it. `bounds`: (low, high) of its input, arrays without batch axis, if it sees the network's input. `before`, `after`: batch normalisations folded into it. `folded`: it is part of a neighbour. `flattened`: its input is a flattened picture."
     nonnegative: bool = False
     bounds: tuple = None
     before: object = None
     after: object = None
     folded: bool = False
+    flattened: bool = False
     audit: object = None
 
 @dataclass(frozen=True)
@@ -198,6 +199,8 @@ class Graph:
     def settle(self, bounds=None, fold=False):
         "Work out all facts. `bounds`: id of an input of the network -> its (low, high)."
         if fold: _settle_folds(self)
+        flat = {c.output for c in self.calls if type(c.layer) is L.Flatten}
+        for c in self.calls: c.facts.flattened = any(i in flat for i in c.inputs)
         _settle_signs(self)
         if bounds: _settle_bounds(self, dict(bounds), fold)
 

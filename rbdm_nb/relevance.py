@@ -11,7 +11,7 @@ import numpy as np, pandas as pd, tensorflow as tf, zarr
 from .layers import AVERAGE, Facts, Graph, call_of, check, folded_map, is_relu, is_softmax, kind, one_kernel, patch_options
 from .notebooks import suggest
 from .reproducibility import numerics
-from .rules import GRADIENT, GUIDED, METHODS, PASS, WINNER, Method, away_from_zero, propagate, propagate_to_winner
+from .rules import FIXATE, GRADIENT, GUIDED, METHODS, PASS, WINNER, Method, away_from_zero, pick_in_dense, pick_in_window, propagate, propagate_to_winner
 from .store import Entry, code_version, resumable_array
 
 keras = tf.keras
@@ -42,15 +42,21 @@ def _kernel(layer, method, facts, last):
             kernels, bias = weights(x)
             rule, given = method.first if facts.bounds is not None and method.first else usual, undo(x)
             if facts.before is not None and facts.nonnegative: given = tf.nn.relu(given)
-            if rule == WINNER: return [_to_winner(layer, kernels, given, r)]
+            if rule == FIXATE and isinstance(layer, L.Dense): return [_picked_inputs(kernels[0], given, r, facts.flattened)]
+            if rule in (WINNER, FIXATE): return [_to_winner(layer, kernels, given, r, propagate_to_winner if rule == WINNER else pick_in_window)]
             return [propagate(rule, f, kernels, given, r, bias, facts.nonnegative, facts.bounds, facts.audit)]
         return with_backward([x], call(x), backward)
     return run
 
-def _to_winner(layer, kernels, x, r):
-    "LRP-argmax of a convolution."
+def _picked_inputs(kernel, x, r, one):
+    "CNN fixations of a dense layer, on vectors or, value by value, on pictures."
+    rows = lambda t: tf.reshape(t, (-1, t.shape[-1]))
+    return tf.reshape(pick_in_dense(kernel, rows(x), rows(r), one), tf.shape(x))
+
+def _to_winner(layer, kernels, x, r, choose):
+    "LRP-argmax or CNN fixations of a convolution."
     line = isinstance(layer, L.Conv1D)
-    got = propagate_to_winner(one_kernel(layer, kernels), patch_options(layer), x[:, None] if line else x, r[:, None] if line else r)
+    got = choose(one_kernel(layer, kernels), patch_options(layer), x[:, None] if line else x, r[:, None] if line else r)
     return got[:, 0] if line else got
 
 # %% ../nbs/03_relevance.ipynb #51ae5d0a
@@ -58,7 +64,7 @@ def _affine(layer, method, facts, last):
     call = call_of(layer)
     as_kernel = method.fold and type(layer) is L.BatchNormalization
     def rule():
-        if facts.folded or as_kernel and method.kernel == WINNER: return PASS
+        if facts.folded or as_kernel and method.kernel in (WINNER, FIXATE): return PASS
         if as_kernel: return method.first if facts.bounds is not None and method.first else method.kernel
         return method.affine
     def run(x):
@@ -75,11 +81,12 @@ _POOLS = {L.AveragePooling1D: L.MaxPooling1D, L.AveragePooling2D: L.MaxPooling2D
 def _sum(layer, method, facts, last):
     call = call_of(layer)
     if method.sum == GRADIENT: return call
-    maximum = _POOLS[type(layer)].from_config(layer.get_config()) if method.kernel == WINNER and type(layer) in AVERAGE else None
+    maximum = _POOLS[type(layer)].from_config(layer.get_config()) if method.kernel in (WINNER, FIXATE) and type(layer) in AVERAGE else None
     def run(x):
         inputs = x if isinstance(x, (list, tuple)) else [x]
         def backward(r):
             if maximum is not None: return _slopes(maximum, inputs, r)
+            if method.sum == FIXATE: return _largest_summand(inputs, r)
             f = lambda parts, _: call(parts if len(inputs) > 1 else parts[0])
             return _proportional(method.sum, f, inputs, r, facts.audit)
         return with_backward(inputs, call(x), backward)
@@ -98,6 +105,12 @@ def _proportional(rule, f, inputs, r, audit):
     quotient = r/away_from_zero(z, rule.shares[0].epsilon, rule.zero)
     if audit: audit(0., tf.reduce_sum(tf.where(z == 0., r, 0.)))
     return [x*slope for x, slope in zip(inputs, _slopes(lambda x: f(x if len(inputs) > 1 else [x], None), inputs, quotient))]
+
+def _largest_summand(inputs, r):
+    "`r` where an input is the largest of all, the first of equals; 0 elsewhere."
+    if len(inputs) == 1: return [r]
+    first = tf.argmax(tf.stack(inputs), 0)
+    return [tf.where(first == k, r, 0.) for k in range(len(inputs))]
 
 def _guided(y): return with_backward([y], y, lambda r: [tf.nn.relu(r)])
 
@@ -272,6 +285,7 @@ class Explainer:
             chosen = np.where(target < 0, logits.argmax(1), target).astype("int32")
             several = [run(list(xs), chosen)[0] for xs in zip(*(samples.inputs(x) for x in inputs))]
             relevance = [np.mean(parts, 0, dtype="float64").astype("float32") for parts in zip(*several)]
+        if self.method.kernel == FIXATE: relevance = [np.sign(r.max(-1, keepdims=True)) if r.ndim > 2 else np.sign(r) for r in relevance]
         if self.method.times_input: relevance = [r*(x - np.float32(getattr(samples, "baseline", 0))) for r, x in zip(relevance, inputs)]
         return relevance, logits
 
@@ -335,6 +349,7 @@ def ledger(explainer, images, target=None) -> pd.DataFrame:
     Columns: layer, type, arrives, hands_down, bias, dead, padding, other; arrives = hands_down + the four losses. In
     `.attrs`: "start", the relevance of the output, and "pixels", what arrives at the input. `ValueError` for methods that average over samples."""
     if explainer.method.samples: raise ValueError("a method that averages over samples has no ledger; take the ledger of the gradient")
+    if explainer.method.kernel == FIXATE: raise ValueError("CNN fixations pick neurons and divide nothing; take the ledger of an lrp_ method")
     inputs = [tf.constant(x) for x in explainer.checked(images)]
     target = tf.constant(_checked_target(target, len(inputs[0]), explainer.classes))
     accounts = {id(c.facts): _Account() for c in explainer.graph.calls}
@@ -383,10 +398,10 @@ def maps(model, corpus, prepare, store, method="deep_taylor", batch_size:int=32,
 def _version():
     "Version of the code that decides a map's values."
     import rbdm_nb.layers as layers, rbdm_nb.relevance as here, rbdm_nb.rules as rules
-    matters = (rules._products, rules.away_from_zero, rules.propagate, rules._chosen, rules._share, rules._winners, rules.propagate_to_winner, rules.Path, rules.Noise,
+    matters = (rules._products, rules.away_from_zero, rules.propagate, rules._chosen, rules._share, rules._winners, rules.largest, rules.propagate_to_winner, rules._strongest_of_strongest_channel, rules.pick_in_window, rules.pick_in_dense, rules.Path, rules.Noise,
                layers._dense, layers._conv, layers._transposed, layers._depthwise, layers._separable, layers.scale_and_shift, layers.linear_map, layers.folded_map,
                layers._scaled, layers.one_kernel, layers.patch_options, layers._settle_signs, layers._settle_bounds, layers._moved_bounds, layers._settle_folds, layers.kind,
-               here.with_backward, here._kernel, here._to_winner, here._affine, here._sum, here._relu, here.forward, here.Step, here.copy_network, here.start, here.Explainer, here._batch_maps)
+               here.with_backward, here._kernel, here._picked_inputs, here._to_winner, here._affine, here._sum, here._proportional, here._largest_summand, here._relu, here.forward, here.Step, here.copy_network, here.start, here.Explainer, here._batch_maps)
     return code_version(*matters)
 
 def input_bounds(prepare, shape) -> tuple:

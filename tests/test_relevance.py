@@ -258,7 +258,7 @@ def test_product_of_two_tensors_is_refused_and_of_a_constant_is_not():
 
 # --- the ledger -------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("integrated_gradients", "smoothgrad")])
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("integrated_gradients", "smoothgrad", "cnn_fixations")])
 @pytest.mark.parametrize("name", ["residual", "inception_like"])
 def test_ledger_balances(name, method):
     "What the output has arrives at the pixels or is lost somewhere; and explaining afterwards gives the same maps."
@@ -272,6 +272,34 @@ def test_ledger_balances(name, method):
     if explainer.method.start == "value": assert np.isclose(pages.attrs["start"], logits.max(1).sum(), rtol=1e-4)
     if not explainer.method.times_input: assert np.isclose(pages.attrs["pixels"], before.sum(), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(explainer(images), before)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_cnn_fixations_are_few_pixels_and_do_not_depend_on_batch_mates(name):
+    model = filled(NETWORKS[name](), 5)
+    explainer, images = Explainer(model, "cnn_fixations"), images_for(model, 4)
+    got = explainer(images)
+    assert set(np.unique(got)) == {0, 1} and (got.sum((1, 2)) >= 1).all() and (got.mean((1, 2)) < 0.9).all()
+    np.testing.assert_array_equal(explainer(images[2:3]), got[2:3])
+
+
+def test_cnn_fixations_of_a_pyramid_by_hand():
+    "Two convolutions, a dense layer: the class is traced back neuron by neuron, slowly."
+    i = L.Input((6, 6, 2))
+    net = filled(keras.Model(i, L.Dense(3, activation=None)(L.Flatten()(L.Conv2D(3, 3, activation="relu")(L.Conv2D(4, 2, activation="relu")(i))))), 3)
+    images, (w1, b1, w2, b2, w3, b3) = np.abs(images_for(net)), net.get_weights()
+    hidden = keras.Model(i, [net.layers[1].output, net.layers[2].output])
+    for x, got in zip(images, Explainer(net, "cnn_fixations")(images)):
+        a1, a2 = (t.numpy()[0] for t in hidden(x[None]))
+        k = int(net(x[None]).numpy().argmax())
+        y2, x2, c2 = np.unravel_index((a2.ravel() * w3[:, k]).argmax(), a2.shape)
+        def step(a, w, y, x, c):
+            products = a[y:y + w.shape[0], x:x + w.shape[1]] * w[..., c]
+            channel = products.sum((0, 1)).argmax()
+            dy, dx = np.unravel_index(products[..., channel].argmax(), products.shape[:2])
+            return y + dy, x + dx, channel
+        y0, x0, _ = step(x, w1, *step(a1, w2, y2, x2, c2))
+        assert got.sum() == 1 and got[y0, x0] == 1
 
 
 def test_ledger_of_samples_is_refused(network):
