@@ -2,11 +2,10 @@
 
 # %% auto #0
 __all__ = ['PARTS', 'CODES', 'PUBLISHED', 'UNITS', 'DESCRIPTION', 'NUMBER', 'MAX_TEXT', 'LABEL', 'CROPS', 'find', 'read_numbers',
-           'read_label', 'shown_folders', 'read_labels', 'both_frames', 'read_index', 'fold_of', 'split_of',
-           'centre_square', 'square_around', 'move', 'cut', 'read_each', 'squares_of', 'read_faces', 'within',
-           'read_beside', 'read_units', 'unit_tables', 'files_of', 'read_extras', 'acted', 'frame_faces', 'frame_size',
-           'frame_picture', 'write_sequence', 'fake', 'load', 'croppable', 'split_table', 'label_counts', 'check',
-           'remarks']
+           'read_label', 'shown_folders', 'read_labels', 'both_frames', 'read_index', 'fold_of', 'split_of', 'widened',
+           'boxes_of', 'move', 'read_now', 'read_on_demand', 'read_faces', 'within', 'read_beside', 'read_units',
+           'unit_tables', 'files_of', 'read_extras', 'acted', 'frame_faces', 'frame_size', 'frame_picture',
+           'write_sequence', 'fake', 'load', 'croppable', 'split_table', 'label_counts', 'check', 'remarks']
 
 # %% ../nbs/01e_ckplus.ipynb #fb59baaa
 import hashlib, os, re, warnings
@@ -14,9 +13,10 @@ from pathlib import Path
 
 import cv2, numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, MEMORY, SPLITS, Check, Corpus, LazyImages, Problems, class_index, corpus_folder, each, header_shape, inside,
+from .datasets import (EXPRESSIONS, MEMORY, SPLITS, Check, Corpus, Problems, class_index, corpus_folder, header_shapes, inside,
                               read_file, read_images)
 from .faces import ACTION_UNITS, face, landmarks
+from .images import LazyImages, each, indexed, square
 from .notebooks import progress, suggest
 from .reproducibility import rng
 from .synthetic import draw
@@ -132,84 +132,61 @@ def split_of(index, folds=10, fold=0, seed=0):
     if fold not in range(folds): raise ValueError(f"fold={fold}: from 0 to {folds - 1}, as folds={folds}")
     return np.select([group == fold, group == (fold + 1) % folds], ["test", "valid"], "train")
 
-# %% ../nbs/01e_ckplus.ipynb #7d308019
+# %% ../nbs/01e_ckplus.ipynb #ba9a6684
 CROPS = ("none", "face")
 
-def centre_square(shape):
-    "(left, top, side) of the square in the middle of a picture of `shape` (H, W), as `fit` cuts it."
-    h, w = shape[:2]
-    return (w - min(h, w)) // 2, (h - min(h, w)) // 2, min(h, w)
+def widened(boxes, margin):
+    "`boxes` (N, 4), x, y, width, height, wider by the share `margin` of them on each side."
+    if not 0 <= margin <= 10: raise ValueError(f"margin={margin!r}: the share by which a box is made wider on each side, from 0 to 10")
+    x, y, w, h = np.asarray(boxes, float).reshape(-1, 4).T
+    return np.stack([x - margin*w, y - margin*h, (1 + 2*margin)*w, (1 + 2*margin)*h], 1)
 
-def square_around(box, shape, margin=0.):
-    """(left, top, side) of the square around `box` (left, top, right, bottom; pixel centres have whole numbers), wider by the share `margin` of its
-    longer side at every edge, moved into a picture of `shape` (H, W) and no larger than it. ValueError for an empty box or one beside the picture."""
-    (left, top, right, bottom), (h, w) = np.asarray(box, float) + (0, 0, 1, 1), shape[:2]   # edges of pixels from here on
-    if not (right - left > 1 and bottom - top > 1 and left < w and top < h and right > 0 and bottom > 0):
-        raise ValueError(f"no face at x {left:g} to {right - 1:g}, y {top:g} to {bottom - 1:g} of {w} x {h} pixels")
-    side = min(max(right - left, bottom - top) * (1 + 2 * margin), w, h)
-    inside_of = lambda middle, length: float(np.clip(middle - side / 2, 0, length - side))
-    return inside_of((left + right) / 2, w), inside_of((top + bottom) / 2, h), side
+def boxes_of(points):
+    "(N, 4) x, y, width, height of the boxes that just hold the pixels of `points` (N, K, 2); NaN where points are missing."
+    low, high = points.min(1), points.max(1)
+    return np.concatenate([low, high - low + 1], 1)
 
-def move(points, squares, size):
-    "Points (N, K, 2), x and y in pixels of the picture, as pixels of its `squares` (N, 3) once these are `size` pixels wide."
-    left_top, side = np.asarray(squares, float)[:, None, :2], np.asarray(squares, float)[:, None, 2:]
+def move(points, windows, size):
+    "Points (N, K, 2), x and y in pixels of a picture, in pixels of its `windows` (N, 3: left, top, side) once these are `size` pixels wide."
+    left_top, side = np.asarray(windows, float)[:, None, :2], np.asarray(windows, float)[:, None, 2:]
     return ((points + .5 - left_top) * (size / side) - .5).astype(np.float32)
 
-# %% ../nbs/01e_ckplus.ipynb #63a8bd46
-def cut(pixels, square, size):
-    "The `square` (left, top, side) of a picture (H, W, C) uint8 as (size, size, C): by area averaging when it shrinks, bilinear when it grows."
-    left, top, side = square
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    out = image.resize((size, size), Image.BOX if size < side else Image.BILINEAR, box=(left, top, left + side, top + side))
-    return np.asarray(out).reshape(size, size, pixels.shape[2])
-
-# %% ../nbs/01e_ckplus.ipynb #1265a657
-def read_each(read, names, shape, problems, desc="images"):
-    "Pictures `read(k)`, each of `shape` -> (array or, over `MEMORY`, `LazyImages` of those that are whole, mask of which they are); the others are added to `problems`."
-    n = len(names)
-    keep, digests, bad = n * np.prod(shape) <= MEMORY, np.empty(n, "<U64"), {}
-    images = np.empty((n if keep else 0, *shape), np.uint8)
-    with progress(total=n, desc=desc) as bar:
-        def look(k):
-            try:
-                a = read(k)
-                digests[k] = hashlib.sha256(a.tobytes()).hexdigest()
-                if keep: images[k] = a
+# %% ../nbs/01e_ckplus.ipynb #7107070c
+def read_now(read, names, shape, desc):
+    "((n, H, W, C) array of those of the pictures `read(k)` that are whole, {k: reason} of the others)."
+    images, bad = np.empty((len(names), *shape), np.uint8), {}
+    with progress(total=len(names), desc=desc) as bar:
+        def put(k):
+            try: images[k] = read(k)
             except (OSError, ValueError) as e: bad[k] = str(e)
             bar.update(1)
-        each(look, n)
-    for k in sorted(bad): problems.add(names[k], bad[k])
-    good = np.array([k not in bad for k in range(n)], bool)
-    return images[good] if keep else LazyImages(read, shape, np.flatnonzero(good), digests=digests[good]), good
+        each(put, len(names))
+    return images[[k not in bad for k in range(len(names))]], bad
 
-# %% ../nbs/01e_ckplus.ipynb #9abe9f73
-def squares_of(shapes, boxes, margin, names, problems):
-    "(N, 3) squares around the `boxes` (N, 4) in pictures of `shapes` ((H, W, C), None where a picture cannot be read); NaN where there is none, with the reason in `problems`."
-    squares = np.full((len(shapes), 3), np.nan)
-    for k, (shape, box) in enumerate(zip(shapes, boxes)):
-        if shape is None: problems.add(names[k], f"{names[k]}: not found, or not an image"); continue
-        try: squares[k] = square_around(box, shape, margin)
-        except ValueError as e: problems.add(names[k], f"{names[k]}: {e}")
-    return squares
+def read_on_demand(read, paths, boxes, shape, desc):
+    "(LazyImages of those of the pictures `read(k)` that are whole, {k: reason} of the others), from the index of files."
+    tags = [b.tobytes() for b in boxes]
+    rows, bad = indexed(paths, [("pixels", "S32")], lambda k: (hashlib.sha256(read(k)).digest(),), tags, desc, shape=shape)
+    good = np.setdiff1d(np.arange(len(paths)), list(bad))
+    return LazyImages(read, shape, good, digests=rows["pixels"][good]), bad
 
-def read_faces(paths, names, problems, boxes=None, margin=0., image_size=None, channels=None, desc="images"):
-    """Files -> (images, squares (N, 3) that they were cut to, mask of those that are good); the others are added to `problems`.
-    `boxes` (N, 4): the square around each, `image_size` or else the median side wide; None: as `read_images`."""
-    shapes = [None] * len(paths)
-    def look(k): shapes[k] = header_shape(paths[k])
-    each(look, len(paths))
+def read_faces(paths, names, problems, boxes=None, image_size=None, channels=None, desc="images"):
+    """Files -> (images, windows (N, 3: left, top, side) that they were cut to, mask of those that are good); the others are added to `problems`.
+    `boxes` (N, 4: x, y, width, height): the square around each, `image_size` or else the median side wide; None: as `read_images`."""
+    shapes = header_shapes(paths)
+    height, width = np.maximum(shapes[:, :2], 1).T
+    windows = np.stack(square(width, height, None if boxes is None else boxes.T), 1)
     if boxes is None:
         images, good = read_images(paths, names, problems, image_size, channels, desc)
-        size, other = images.shape[1:3]
-        return images, np.array([centre_square(s or (1, 1)) if size == other else (0, 0, size) for s in shapes], float).reshape(-1, 3), good
-    squares = squares_of(shapes, boxes, margin, names, problems)
-    rows = np.flatnonzero(~np.isnan(squares[:, 0]))
-    size, good = image_size or int(np.median(squares[rows, 2])) if len(rows) else 1, np.zeros(len(paths), bool)
-    channels = channels or max([shapes[k][2] for k in rows], default=1)
-    one = lambda k: cut(read_file(paths[rows[k]], names[rows[k]], None, channels), squares[rows[k]], size)
-    images, whole = read_each(one, [names[k] for k in rows], (size, size, channels), problems, desc)
-    good[rows[whole]] = True
-    return images, squares, good
+        if images.shape[1] != images.shape[2]: windows[:] = 0, 0, images.shape[1]      # whole frames
+        return images, windows, good
+    readable = shapes[:, 2] > 0
+    size = image_size or (int(np.median(windows[readable, 2])) if readable.any() else 1)
+    channels = channels or int(max(shapes[:, 2], default=0)) or 1
+    shape, read = (size, size, channels), lambda k: read_file(paths[k], names[k], size, channels, boxes[k].tolist())
+    images, bad = read_now(read, names, shape, desc) if len(paths) * np.prod(shape) <= MEMORY else read_on_demand(read, paths, boxes, shape, desc)
+    for k in sorted(bad): problems.add(names[k], bad[k])
+    return images, windows, ~np.isin(np.arange(len(paths)), list(bad))
 
 # %% ../nbs/01e_ckplus.ipynb #00e63847
 def within(root, files, problems):
@@ -329,19 +306,22 @@ def load(root, split="train", folds=10, fold=0, whole=False, crop="none", margin
     files = files_of(index, root, parts["images"], ".png")
     paths = within(root, files, problems)
     rows = np.flatnonzero(good & [path is not None for path in paths] & croppable(index, points, good, crop, problems))
-    boxes = np.concatenate([points.min(1), points.max(1)], 1)[rows] if crop == "face" else None
-    images, squares, whole_ones = read_faces([paths[k] for k in rows], [files[k] for k in rows], problems, boxes, margin, image_size, channels, "ckplus")
-    rows, squares = rows[whole_ones], squares[whole_ones]
+    boxes = widened(boxes_of(points[rows]), margin) if crop == "face" else None
+    images, windows, sound = read_faces([paths[k] for k in rows], [files[k] for k in rows], problems, boxes, image_size, channels, "ckplus")
+    rows, windows = rows[sound], windows[sound]
     extras = {"person": index["person"].to_numpy(np.str_)[rows]} | {k: v[rows] for k, v in extras.items()}
-    if "landmarks" in parts: extras["landmarks"] = move(points[rows], squares, images.shape[1])
+    if "landmarks" in parts: extras["landmarks"] = move(points[rows], windows, images.shape[1])
     split, skipped = "whole" if whole else split, problems.settle(on_bad, f"ckplus {split}")
     return Corpus(images, index["label"].iloc[rows], EXPRESSIONS, index["name"].iloc[rows] + ".png", split, "ckplus", skipped, extras)
 
 def croppable(index, points, good, crop, problems):
-    "Mask of images that can be cropped; those that are `good` but without landmarks go to `problems`."
-    lacking = np.isnan(points).any((1, 2)) & (crop == "face")
-    for name in index["name"][lacking & good]: problems.add(name, f"{name}: landmarks not found, so there is nothing to crop to; crop=\"none\" needs none")
-    return ~lacking
+    "Mask of images that can be cropped; those that are `good` but lack landmarks to crop to go to `problems`."
+    if crop == "none": return np.ones(len(index), bool)
+    lacking, flat = np.isnan(points).any((1, 2)), (points.max(1) - points.min(1)).min(1) < 2
+    for k in np.flatnonzero((lacking | flat) & good):
+        name = index["name"].iloc[k]
+        problems.add(name, f"{name}: landmarks {'not found' if lacking[k] else 'all in one place'}, so there is nothing to crop to; crop=\"none\" needs none")
+    return ~lacking & ~flat
 
 # %% ../nbs/01e_ckplus.ipynb #4a811ba3
 def split_table(splits, labels):
