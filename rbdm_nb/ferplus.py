@@ -105,6 +105,9 @@ def checked(t, usage, where, found):
     votes = t[list(COLUMNS)].apply(pd.to_numeric, errors="coerce")
     good = (votes.ge(0) & votes.le(MOST) & votes.eq(votes.round())).all(axis=1) & votes.sum(axis=1).ge(1) & usage.isin(list(USAGE.values()))
     for k in np.flatnonzero(~good): found.add(t["Image name"].iloc[k], f"{where.iloc[k]}: ten counts, one vote at least, and a Usage of {', '.join(USAGE.values())} expected, found {', '.join(t.iloc[k])}")
+    odd = good & t["Image name"].str.contains("\0", regex=False)
+    for name, line in zip(t["Image name"][odd], where[odd]): found.add(name, f"{line}: NUL in the picture's name")
+    good &= ~odd
     name = t["Image name"].str.strip()[good]
     again = (name.groupby(name).cumcount() + 1).astype(str)
     return votes[good].astype(int).assign(usage=usage, name=name, id=name.where((again == "1") | (name == ""), name + "#" + again), where=where)

@@ -220,7 +220,7 @@ def test_bad_rows(tmp_path, old, new):
     assert len(c) == 5 and c.skipped["name"].str.contains("fer0000001|Trainin?g").any()
 
 
-@pytest.mark.parametrize("name, why", [("../secret.png", "leads out"), ("", "blank"), ("fer9999999.png", "not found")])
+@pytest.mark.parametrize("name, why", [("../secret.png", "leads out"), ("", "blank"), ("fer9999999.png", "not found"), ("fer0000000.png\0", "NUL in the picture's name")])
 def test_bad_names(tmp_path, name, why):
     write(tmp_path / "c", *some())
     Image.new("L", (48, 48)).save(tmp_path / "c" / "secret.png")
