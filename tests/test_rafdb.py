@@ -76,6 +76,13 @@ def test_layout_of_the_real_corpus(made):
     assert (made["folders"] / "test_labels.csv").read_text().startswith("image,label\ntest_0001_aligned.jpg,1\n") and (made["folders"] / "DATASET/train/2/train_00002_aligned.jpg").is_file()
 
 
+def test_a_list_that_is_far_too_long(copy, monkeypatch):
+    monkeypatch.setattr(rafdb, "MAX_LIST", listed(copy).stat().st_size)
+    assert len(load("rafdb", copy, "test", image_size=8)) == N - TRAIN
+    monkeypatch.setattr(rafdb, "MAX_LIST", listed(copy).stat().st_size - 1)
+    with pytest.raises(ValueError, match="has over .* bytes"): load("rafdb", copy, "test")
+
+
 def test_the_readmes_spelling_of_the_list(copy):
     want = load("rafdb", copy, "test").digest
     listed(copy).rename(listed(copy).parent / "list_partition_label.txt")
