@@ -55,14 +55,16 @@ def extent(angles):
 def idt(angles, dispersion, least):
     "First and last samples (k, 2) of the fixations in gaze (n, 2) in degrees: windows of `least` or more samples whose extent is within `dispersion`."
     from pymovements.events import idt as detector
-    found, start, least = [], 0, max(2, least)
+    found, start, ahead, least = [], 0, 256, max(2, least)
     while len(angles) - start >= least:
-        events = detector(angles[start:], minimum_duration=least, dispersion_threshold=dispersion).frame
+        stop = min(start + max(ahead, least), len(angles))           # only the first fixation counts, so only so much is searched
+        events = detector(angles[start:stop], minimum_duration=least, dispersion_threshold=dispersion).frame
+        first, last = (start + int(events[c][0]) if len(events) else stop for c in ("onset", "offset"))
+        if last >= stop - 1 and stop < len(angles): ahead *= 2; continue
         if not len(events): break
-        first, last = start + int(events["onset"][0]), start + int(events["offset"][0])
         last -= extent(angles[first:last + 1]) > dispersion
         found.append((first, last))
-        start = last + 1
+        start, ahead = last + 1, 256
     return np.array(found, int).reshape(-1, 2)
 
 # %% ../nbs/04b_fixations.ipynb #5d3e81ab
@@ -97,7 +99,9 @@ def parts_of(samples, grid, angles, rate, algorithm, velocity, dispersion, minim
     for a, b in pieces(angles):
         piece = angles[a:b]
         if algorithm == "ivt": found = ivt(piece, rate, velocity, window)
-        elif algorithm == "idt": found = idt(uniform_filter1d(piece, min(window, len(piece)), axis=0, mode="nearest"), dispersion, int(np.ceil(minimum*rate/1000)))
+        elif algorithm == "idt":
+            least = max(window, int(np.ceil(minimum*rate/1000)))            # a smoothed jump must not pass for a rest
+            found = idt(uniform_filter1d(piece, min(window, len(piece)), axis=0, mode="nearest"), dispersion, least)
         else: found = flagged(samples, grid[a:b], rate)
         out += [(a + first, a + last) for first, last in found]
     return out
