@@ -1,7 +1,7 @@
 # Each target works alone on a fresh clone; what is already set up is left alone.
 #   make RBDM_PYTHON=/path/to/python3.12 test     with another Python (3.11, 3.12 or 3.13)
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test check export clean readme lock clean-outputs
+.PHONY: help setup reproduce test test-latest check export clean readme lock clean-outputs
 SHELL := /bin/sh
 BIN := .venv/bin
 PYTHON ?=
@@ -21,6 +21,9 @@ reproduce: setup ## run the main job on the built-in corpus; results in outputs/
 test: setup ## run every notebook in a small size, then the tests
 	@$(BIN)/nbdev_test --n_workers 2 --do_print
 	@$(BIN)/python -m pytest -q tests
+
+test-latest: setup ## run the tests of relevance, masks and training with the newest TensorFlow, in .venv-latest
+	@.ci/latest
 
 check: setup ## are notebooks clean, and rbdm_nb/ and README.md in step with them?
 	@.ci/check

@@ -136,7 +136,7 @@ class Step(L.Layer):
         self.enter = lambda inputs, output: graph.add(source, self.facts, inputs, output)
         self.single = type(source) is L.Multiply
 
-    def call(self, inputs):
+    def call(self, inputs, **options):   # Keras 3 also hands over a mask
         audit = self.facts.audit
         if audit is None: return self.run(inputs)
         return _told(self.run(tf.nest.map_structure(lambda x: _told(x, audit.handed), inputs)), audit.arrived)

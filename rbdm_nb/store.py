@@ -18,13 +18,21 @@ def _code_parts(code):
         else: yield f"{step.opname} {sorted(step.argval, key=repr) if isinstance(step.argval, frozenset) else step.argval!r}"
 
 # %% ../nbs/00b_store.ipynb #07853d99
+def _value_parts(value):
+    "Text of a constant or default that is the same in every process; functions and classes go by their names."
+    if isinstance(value, dict): return "{" + ", ".join(f"{_value_parts(k)}: {_value_parts(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)): return f"{type(value).__name__}({', '.join(map(_value_parts, value))})"
+    text = getattr(value, "__qualname__", None) or repr(value)
+    if " at 0x" in text: raise TypeError(f"{text} has another text in every process and cannot be part of a code's version")
+    return text
+
 def _thing_parts(thing):
     "The parts of a function, of a class's methods, or of a module's functions, classes and constants."
-    if inspect.isfunction(thing): yield from (repr(thing.__defaults__), repr(thing.__kwdefaults__), *_code_parts(thing.__code__))
+    if inspect.isfunction(thing): yield from (_value_parts(thing.__defaults__), _value_parts(thing.__kwdefaults__), *_code_parts(thing.__code__))
     elif inspect.isclass(thing) or inspect.ismodule(thing):
         for name, value in sorted(vars(thing).items()):
             if getattr(value, "__module__", None) == getattr(thing, "__module__", thing.__name__): yield from (name, *_thing_parts(value))
-            elif name.isupper(): yield f"{name}={value!r}"
+            elif name.isupper(): yield f"{name}={_value_parts(value)}"
 
 def code_version(*things) -> str:
     "Twelve hex digits that change when the code of `things` (modules, functions or classes) does, comments and docstrings aside."
