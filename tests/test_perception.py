@@ -2,7 +2,8 @@
 import math
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
-from rbdm_nb import perception
+from rbdm_nb import perception, recordings, simulation
+from rbdm_nb.attention import NETWORK, gaze_of, read_study, table1
 from rbdm_nb.comparison import EPSILON, MEASURES, auc_judd, bootstrap, cc, chance_level, compare, derangement, kl, nss, sim, summary
 from rbdm_nb.perception import Setup, cosine_distance, fixation_heatmap, network_fixations, spearman, top_pixels, zero_measure
 from rbdm_nb.reproducibility import rng
@@ -253,3 +254,82 @@ def test_summary_counts_what_has_a_value():
     frame = pd.DataFrame(dict(cc=[0.5, np.nan, 0.7], sim=[0.1, 0.2, 0.3]))
     table = summary(frame)
     assert table.images.tolist() == [2, 3] and table.loc["cc", "mean"] == pytest.approx(0.6)
+
+
+# From recordings to Table 1
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    "(Study, folder with its recordings): two simulated annotators and three faces."
+    folder = tmp_path_factory.mktemp("recordings")
+    return simulation.study(n_images=3, folder=folder, image_size=96), folder
+
+
+def test_a_folder_of_recordings_is_the_study(made):
+    study, folder = made
+    (folder/"participants.tsv").write_text("participant_id\n")                     # what BIDS keeps beside recordings is none
+    gaze, again = gaze_of(study.recordings), gaze_of(read_study(folder))
+    assert again.fixations.equals(gaze.fixations) and again.trials.equals(gaze.trials) and gaze.simulated and again.simulated
+    assert gaze.people == list(study.recordings) and gaze.shared == sorted(map(str, study.images.names))
+
+
+def test_gaze_lies_where_the_annotators_looked(made):
+    study, _ = made
+    gaze = gaze_of(study.recordings)
+    for name in gaze.people:
+        for image, found in zip(gaze.shared, gaze.at(gaze.shared, name)):
+            known = study.truth[(study.truth["annotator"] == name) & (study.truth["image"] == image) & (study.truth["seen"] > 0.8) & (study.truth["duration"] > 120)]
+            known = (study.setup.to_image(known[["x", "y"]].to_numpy(), 1) + 0.5)
+            known = known[(np.abs(known - 0.5) < 0.45).all(1)]
+            nearest = np.linalg.norm(known[:, None] - found, axis=2).min(1)
+            assert np.median(nearest)*1200/study.setup.to_pixels(1) < 1            # degrees
+    assert gaze.average() == pytest.approx(len(study.truth)/6, rel=0.2)
+
+
+def test_an_image_shown_elsewhere(made, tmp_path):
+    "A recording that says where its image stood is believed: positions are shares of that image."
+    rows = ["image,x,y,duration,label", "a,1000,500,200,fear"]
+    (tmp_path/"p.csv").write_text("\n".join(rows))
+    gaze = gaze_of({"p": recordings.read(tmp_path/"p.csv")}, Setup(image_px=400, image_corner=(900, 400)))
+    assert gaze.at(["a"])[0] == pytest.approx(np.array([[100.5/400, 100.5/400]]))
+
+
+def test_a_study_with_bad_files_names_them(tmp_path):
+    (tmp_path/"good.csv").write_text("image,x,y,duration\na,1000,500,200\n")
+    (tmp_path/"bad.tsv").write_text("timestamp\ttime\n1\n")
+    (tmp_path/"copy").mkdir(); (tmp_path/"copy"/"good.csv").write_text("image,x,y,duration\na,1000,500,200\n")
+    with pytest.raises(ValueError) as error: read_study(tmp_path)
+    assert "bad.tsv" in str(error.value) and "second recording of good" in str(error.value)
+    with pytest.raises(FileNotFoundError, match="no folder"): read_study(tmp_path/"none")
+
+
+def test_table1_numbers_are_those_of_its_images():
+    g = np.random.default_rng(0)
+    points = {name: [g.uniform(5, 43, (5, 2)) for _ in range(7)] for name in ("u", "v", "w", NETWORK)}
+    heats = {name: np.stack([fixation_heatmap(x, (48, 48), 10, 5) for x in xy]) for name, xy in points.items()}
+    table = table1(heats, points, seed=2).set_index(["first", "second", "measure"])
+    assert [(a, b) for a, b, m in table.index if m == "kl"] == [("u", "v"), ("u", "w"), ("v", "w"), ("u", NETWORK), ("v", NETWORK), ("w", NETWORK)]
+    row = lambda a, b, m: table.loc[(a, b, m)]
+    predicts = lambda f, a, b: np.mean([f(heats[b][i], x) for i, x in enumerate(points[a] if f in (nss, auc_judd) else heats[a])])
+    for name, f in (("nss", nss), ("auc_judd", auc_judd), ("kl", kl), ("zero_measure", zero_measure)):
+        assert row("v", NETWORK, name)["mean"] == pytest.approx(predicts(f, "v", NETWORK))
+        assert row("v", NETWORK, name)["ceiling"] == pytest.approx(np.mean([predicts(f, "v", "u"), predicts(f, "v", "w")]))
+    order = derangement(7, 2, "chance", 0)
+    assert row("u", NETWORK, "sim")["chance"] == pytest.approx(np.mean([sim(heats[NETWORK][i], heats["u"][order[i]]) for i in range(7)]))
+    published = table["published"].unstack()
+    assert published.loc[[("u", "v"), ("u", NETWORK), ("v", NETWORK)], ["zero_measure", "spearman", "cosine_distance"]].values.tolist() == [
+        [0.546, 0.689, 0.296], [0.405, 0.548, 0.423], [0.371, 0.515, 0.454]]
+    assert published.loc[[("u", "w"), ("w", NETWORK)]].isna().all(axis=None)
+
+
+def test_two_alike_are_above_chance():
+    "One who looks where another does, give or take a degree, on images that differ: agreement far beyond chance; strangers: none."
+    g, span = np.random.default_rng(1), Setup().relative_span()*60
+    truth = [g.uniform(10, 50, (6, 2)) for _ in range(30)]
+    near, far = [t + g.normal(0, 1, t.shape) for t in truth], [g.uniform(10, 50, (6, 2)) for _ in range(30)]
+    heats = dict(u=truth, v=near, network=far)
+    heats = {name: np.stack([fixation_heatmap(x, (60, 60), span, span/2) for x in xy]) for name, xy in heats.items()}
+    table = table1(heats, dict(u=truth, v=near)).set_index(["first", "second", "measure"])
+    for m in ("zero_measure", "spearman", "cc", "sim", "nss", "auc_judd"):
+        like, strange = table.loc[("u", "v", m)], table.loc[("u", NETWORK, m)]
+        assert like["low"] > like["chance"] and strange["low"] < strange["ceiling"] and abs(strange["mean"] - strange["chance"]) < (strange["ceiling"] - strange["chance"])/4
