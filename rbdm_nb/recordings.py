@@ -40,7 +40,7 @@ class Recording:
         if self.fixations is not None: return f"Recording({self.source}: {len(self.fixations):,} fixations)"
         return f"Recording({self.source}: {len(self.samples):,} samples at {self.rate:.1f} Hz, {len(self.messages):,} messages)"
 
-# %% ../nbs/04a_recordings.ipynb #c3c3d5df
+# %% ../nbs/04a_recordings.ipynb #2c1b94c1
 def unpacked(data, path):
     "(Bytes unpacked from gzipped `data`, whether their end is there). ValueError for damage within."
     out, whole = [], True
@@ -64,7 +64,6 @@ def content(path):
         raise ValueError(f"{path} line {data[:e.start].count(10) + 1}: not UTF-8 text (byte {data[e.start]:#04x}); convert the file to UTF-8, or copy it again") from None
     return text, whole and text.endswith("\n")
 
-# %% ../nbs/04a_recordings.ipynb #7f1e21ee
 def complain(problems, path, line, why):
     "Add to `problems` that `line` of the file `path` cannot be used, and `why`."
     where = f"{Path(path).name} line {line}"
@@ -433,5 +432,5 @@ def report(self:Recording) -> dict:
     "How much of the recording is gaze: shares of samples by reason, gaps, messages, lines that were dropped."
     s, gaps = self.samples, self.gaps
     shares = {r: float((s["reason"] == r).mean()) for r in ("", *REASONS)}
-    return dict(annotator=self.annotator + " (SIMULATED)"*self.simulated, seconds=float(s["time"].iloc[-1]/1000), rate_hz=self.rate, samples=len(s), valid=shares.pop(""), **shares,
+    return dict(annotator=self.annotator + " (SIMULATED)"*self.simulated, seconds=float(s["time"].iloc[-1]/1000) if len(s) else 0., rate_hz=self.rate, samples=len(s), valid=shares.pop(""), **shares,
                 gaps=len(gaps), longest_gap_ms=float(gaps["duration"].max()) if len(gaps) else 0., messages=len(self.messages), dropped_lines=len(self.dropped))

@@ -153,6 +153,7 @@ def test_table_of_fixations(tmp_path):
     r = read(tmp_path/"f.csv")
     a, b = r.trials()
     assert (a.image, b.image, a.label, len(a.samples), a.fixations["duration"].tolist()) == ("a", "b", None, 0, [250, 300])
+    assert (r.report()["samples"], r.report()["seconds"], len(r.gaps), r.simulated, r.annotator) == (0, 0, 0, False, "f")
     (tmp_path/"f.csv").write_text("image,x,y,duration\na,10,20,250\nb,x,40,100\nc,99999,5,5\nd,5,5,-1\ne,5\n")
     with pytest.raises(ValueError) as e: read(tmp_path/"f.csv")
     assert all(s in str(e.value) for s in ("f.csv line 3: x is 'x'", "line 4: not on the screen of 2560 × 1440", "line 5: a fixation that lasts no time", "line 6: 2 fields"))
