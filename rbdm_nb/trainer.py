@@ -22,7 +22,7 @@ def corpora(corpus:str, root:str="", limit:int=0, seed:int=0, domain:str="studio
     if corpus == "synthetic":
         n = limit or 2000
         return tuple(load("synthetic", split=s, n=m, domain=domain, seed=seed, image_size=size, difficulty=difficulty) for s, m in (("train", n), ("valid", max(n//4, 16))))
-    options = dict(image_size=size) if corpus == "folder" else {}
+    options = {} if corpus == "ferplus" else dict(image_size=size)   # FERPlus has one size, and is small enough to keep
     train, valid = (load(corpus, root=root, split=s, **options) for s in ("train", "valid"))
     return train.subset(limit, seed), valid
 
