@@ -235,7 +235,7 @@ def test_parquet_splits_and_several_files(tmp_path):
 def test_large_parquet_is_read_on_demand(tmp_path, monkeypatch):
     folder.fake(tmp_path / "p", 32, release="parquet")
     whole = load("folder", tmp_path / "p")
-    monkeypatch.setattr(datasets, "MEMORY", 1)
+    monkeypatch.setattr(datasets, "MEMORY", 1); monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
     lazy, kept = load("folder", tmp_path / "p"), load("folder", tmp_path / "p", unpacked=tmp_path / "kept")
     assert hasattr(lazy.images, "read") and lazy.digest == whole.digest == kept.digest and (lazy.images[5] == whole.images[5]).all()
     files = {f: f.stat().st_mtime_ns for f in (tmp_path / "kept").rglob("*") if f.is_file()}
@@ -244,6 +244,8 @@ def test_large_parquet_is_read_on_demand(tmp_path, monkeypatch):
     source = tmp_path / "p" / "data" / "train-00000-of-00001.parquet"
     folder.write_parquet(source, [encoded(7)] * 4, [0, 1, 2, 3], EXPRESSIONS)
     assert (load("folder", tmp_path / "p", unpacked=tmp_path / "kept").images[:] == 7).all()          # another file, other pictures
+    monkeypatch.setattr(folder, "KEPT", 1)
+    assert (load("folder", tmp_path / "p").images[:] == 7).all() and len([f for f in (tmp_path / "cache" / "unpacked").rglob("*") if f.is_file()]) == 4
 
 
 def test_bad_rows_of_parquet(tmp_path):
