@@ -696,7 +696,7 @@ class LabellingStudy(anywidget.AnyWidget):
     def _receive(self, _, content, buffers):
         "Answer the browser; what goes wrong is told to the page, where a person sees it."
         try: reply, parts = _answer(self, content["kind"], content)
-        except Exception as error: reply, parts = {"error": f"{type(error).__name__}: {error}"}, []
+        except Exception as error: reply, parts = {"error": str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"}, []
         self.send({"id": content["id"], **reply}, parts)
 
     @property

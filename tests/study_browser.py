@@ -6,14 +6,14 @@ import nbformat, websocket
 from PIL import Image
 from jupyter_client import BlockingKernelClient
 
-PATIENCE = 40      # seconds that anything may take on a busy machine
+PATIENCE = 90      # seconds that anything may take on a busy machine
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync
 --disable-extensions --disable-dev-shm-usage --hide-scrollbars --mute-audio --remote-allow-origins=* --remote-debugging-port=0 --window-size=1400,1240 --screen-info={1400x1240}""".split()
 
 
 def chromium():
     "Path of Chromium or Chrome, or None."
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def wait(ready, what, seconds=PATIENCE):
@@ -59,6 +59,15 @@ class Tab:
         return result["result"].get("value")
 
     def until(self, expression, seconds=PATIENCE): return wait(lambda: self.js(expression), expression, seconds)
+
+    def reload(self):
+        "Load the page anew and wait until the old one is gone."
+        self.js("window.old = true")
+        self.call("Page.reload")
+        def fresh():
+            try: return self.js("!window.old")
+            except RuntimeError: return False       # between the pages
+        wait(fresh, "the page")
 
     def key(self, key, repeats=0, held=False, up=True):
         "Press a key (a character, or Escape, Enter, Tab), hold it for some repetitions, let it go; `held`: it was down already."
