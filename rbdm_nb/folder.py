@@ -304,7 +304,8 @@ def read_split(root, split, on_bad, image_size, channels, unpacked, problems, no
     if on_bad == "error": problems.settle(on_bad, what)
     if not len(mine):
         other = f" ({len(problems):,} cannot be used, the first: {problems[0][1]})" if problems else ""
-        raise FileNotFoundError(f"folder: {root} has no {split} split{other}; make a folder {root / split}, or give {split}_fraction (valid_fraction={options['valid_fraction']}, test_fraction={options['test_fraction']})")
+        ways = "" if split == "train" else f", or give {split}_fraction (valid_fraction={options['valid_fraction']}, test_fraction={options['test_fraction']})"
+        raise FileNotFoundError(f"folder: {root} has no {split} split{other}; make a folder {root / split}{ways}")
     paths, good, temporary = picture_paths(mine, folder, root, options["image_column"], unpacked, problems)
     if on_bad == "error": problems.settle(on_bad, what)
     mine = mine[good]

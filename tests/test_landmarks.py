@@ -140,7 +140,7 @@ def test_points_lie_as_those_of_a_face_do():
     low, high = points[found].min(1), points[found].max(1)
     for eye in (slice(36, 42), slice(42, 48)): assert ((points[found][:, eye] > low[:, None]) & (points[found][:, eye] < high[:, None])).all()
     assert (np.diff(x[:, 2:15]) > 0).all() and (np.diff(x[:, 17:27]) > 0).all()                  # jaw (but for the ears) and brows run from left to right
-    assert (np.diff(y[:, :9]) > 0).all() and (np.diff(y[:, 8:17]) < 0).all()                     # the jaw goes down to the chin and up again
+    assert (np.diff(y[:, :8]) > 0).all() and (np.diff(y[:, 9:17]) < 0).all()                     # the jaw goes down to the chin and up again
     assert (y[:, 17:27].mean(1) < y[:, 36:48].mean(1)).all() and (y[:, 36:48].mean(1) < y[:, 30]).all() and (y[:, 30] < y[:, 51]).all() and (y[:, 57] < y[:, 8]).all()
     assert (y[:, 51] <= y[:, 62]).all() and (y[:, 66] <= y[:, 57]).all() and (x[:, 48] < x[:, 60]).all() and (x[:, 64] < x[:, 54]).all()
 
