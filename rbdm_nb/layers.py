@@ -19,11 +19,11 @@ L = keras.layers
 KERNEL = (L.Dense, L.Conv1D, L.Conv2D, L.Conv3D, L.Conv2DTranspose, L.DepthwiseConv2D, L.SeparableConv2D)
 AFFINE = (L.BatchNormalization, L.Rescaling)
 AVERAGE = (L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D, L.GlobalAveragePooling1D, L.GlobalAveragePooling2D, L.GlobalAveragePooling3D)
-SUM = (L.Add, L.Subtract, L.Average, L.Multiply, *AVERAGE)
+SUM = (L.Add, L.Subtract, L.Average, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D, *AVERAGE)
 RELU = (L.ReLU, L.LeakyReLU, L.Activation)
 MAXIMUM = (L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D)
 MOVE = (L.Concatenate, L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.Cropping1D, L.Cropping2D, L.Cropping3D, L.Flatten, L.Reshape, L.Permute,
-        L.RepeatVector, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D, L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D,
+        L.RepeatVector, L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D,
         L.GaussianNoise, L.GaussianDropout, L.ActivityRegularization, CountedDropout, L.Softmax)
 KINDS = dict(kernel=KERNEL, affine=AFFINE, sum=SUM, relu=RELU, maximum=MAXIMUM, move=MOVE)
 
@@ -132,9 +132,10 @@ def is_relu(layer) -> bool: return type(layer) is L.ReLU and not layer.negative_
 def check(layer, method:Method, last:bool=False):
     "Raise `ValueError` naming `layer` if `method` cannot treat it rightly; `last`: it makes the model's output."
     where = f"layer {layer.name!r} ({type(layer).__name__})"
+    if type(layer) is L.Multiply: raise ValueError(f"{where} multiplies what the network computes, and a product has no rule; only multiplication by a constant has: use Rescaling")
     if not kind(layer):
         names = sorted(t.__name__ for types in KINDS.values() for t in types)
-        raise ValueError(f"{where} has no rule, and a gradient in its place would not be relevance; replace it by supported layers ({', '.join(names)})")
+        raise ValueError(f"{where} has no rule, and a gradient in its place would not be relevance; replace it by supported layers, as Rescaling for multiplication by a constant ({', '.join(names)})")
     if is_softmax(layer) and not last:
         raise ValueError(f"{where} applies softmax inside the network, which mixes the classes; only at the end can it be left out. Explain the part that ends in logits")
     _check_activation(layer, method, where)
@@ -164,13 +165,14 @@ def _check_options(layer, method, where):
 # %% ../nbs/03c_layers.ipynb #b90a107e
 @dataclass
 class Facts:
-    "What a layer's place says of it. `bounds`: (low, high) of its input, arrays without batch axis, if it sees the network's input. `before`, `after`: batch normalisations folded into it. `folded`: it is part of a neighbour. `flattened`: its input is a flattened picture."
+    "What a layer's place says of it. `bounds`: (low, high) of its input, arrays without batch axis, if it sees the network's input. `before`, `after`: batch normalisations folded into it. `folded`: it is part of a neighbour. `flattened`: its input is a flattened picture. `first`: no kernel lies between the network's input and it."
     nonnegative: bool = False
     bounds: tuple = None
     before: object = None
     after: object = None
     folded: bool = False
     flattened: bool = False
+    first: bool = False
     audit: object = None
 
 @dataclass(frozen=True)
@@ -255,9 +257,12 @@ def _settle_bounds(graph, known, fold):
         if is_kernel(call) or not all(i in known for i in call.inputs): return None
         return _moved_bounds(call.layer, [known[i] for i in call.inputs])
     _everywhere(graph, known, learn)
-    for call in filter(is_kernel, graph.calls):
-        sources = graph.sources(call.facts)
-        if all(i in known for i in sources): call.facts.bounds = _union([known[i] for i in sources])
+    for call in graph.calls:
+        seen = [i in known for i in graph.sources(call.facts)]
+        call.facts.first = all(seen)
+        if not is_kernel(call): continue
+        if any(seen) and not all(seen): raise ValueError(f"layer {call.layer.name!r} is used on the network's input and inside the network, and its rule cannot be both; use a method that needs no bounds")
+        if all(seen): call.facts.bounds = _union([known[i] for i in graph.sources(call.facts)])
 
 # %% ../nbs/03c_layers.ipynb #22831ce5
 def _settle_folds(graph):

@@ -56,7 +56,8 @@ def _picked_inputs(kernel, x, r, one):
 def _to_winner(layer, kernels, x, r, choose):
     "LRP-argmax or CNN fixations of a convolution."
     line = isinstance(layer, L.Conv1D)
-    got = choose(one_kernel(layer, kernels), patch_options(layer), x[:, None] if line else x, r[:, None] if line else r)
+    connected = one_kernel(layer, [tf.ones_like(k) for k in kernels]) > 0.
+    got = choose(one_kernel(layer, kernels), patch_options(layer), x[:, None] if line else x, r[:, None] if line else r, connected=connected)
     return got[:, 0] if line else got
 
 # %% ../nbs/03_relevance.ipynb #51ae5d0a
@@ -66,7 +67,7 @@ def _affine(layer, method, facts, last):
     def rule():
         if facts.folded or as_kernel and method.kernel in (WINNER, FIXATE): return PASS
         if as_kernel: return method.first if facts.bounds is not None and method.first else method.kernel
-        return method.affine
+        return PASS if facts.first and method.first else method.affine   # the z^B-rule behind it divides for both
     def run(x):
         if rule() == GRADIENT: return call(x)
         f, weights, _ = folded_map(layer)
@@ -86,7 +87,7 @@ def _sum(layer, method, facts, last):
         inputs = x if isinstance(x, (list, tuple)) else [x]
         def backward(r):
             if maximum is not None: return _slopes(maximum, inputs, r)
-            if method.sum == FIXATE: return _largest_summand(inputs, r)
+            if method.sum == FIXATE: return _largest_summand(call, inputs, r)
             f = lambda parts, _: call(parts if len(inputs) > 1 else parts[0])
             return _proportional(method.sum, f, inputs, r, facts.audit)
         return with_backward(inputs, call(x), backward)
@@ -106,11 +107,12 @@ def _proportional(rule, f, inputs, r, audit):
     if audit: audit(0., tf.reduce_sum(tf.where(z == 0., r, 0.)))
     return [x*slope for x, slope in zip(inputs, _slopes(lambda x: f(x if len(inputs) > 1 else [x], None), inputs, quotient))]
 
-def _largest_summand(inputs, r):
-    "`r` where an input is the largest of all, the first of equals; 0 elsewhere."
-    if len(inputs) == 1: return [r]
-    first = tf.argmax(tf.stack(inputs), 0)
-    return [tf.where(first == k, r, 0.) for k in range(len(inputs))]
+def _largest_summand(f, inputs, r):
+    "`r` where an input contributes the most to `f(inputs)`, the first of equals; 0 elsewhere. Of one input: where its values went."
+    slopes = _slopes(f, inputs, r)
+    if len(inputs) == 1: return slopes
+    largest = tf.argmax(tf.stack([x*slope for x, slope in zip(inputs, _slopes(f, inputs, tf.ones_like(r)))]), 0)
+    return [tf.where(largest == k, r, 0.) for k in range(len(inputs))]
 
 def _guided(y): return with_backward([y], y, lambda r: [tf.nn.relu(r)])
 
@@ -134,7 +136,6 @@ class Step(L.Layer):
         self.facts = Facts()
         self.run = forward(source, method, self.facts, last)
         self.enter = lambda inputs, output: graph.add(source, self.facts, inputs, output)
-        self.single = type(source) is L.Multiply
 
     def call(self, inputs, **options):   # Keras 3 also hands over a mask
         audit = self.facts.audit
@@ -143,7 +144,6 @@ class Step(L.Layer):
 
     def __call__(self, inputs, **options):
         tensors = [t for t in tf.nest.flatten(inputs) if keras.backend.is_keras_tensor(t)]
-        if len(tensors) > 1 and self.single: raise ValueError(f"layer {self.name!r} multiplies what the network computes, and a product has no rule; only multiplication by a constant has")
         output = super().__call__(inputs, **options)
         if tensors: self.enter(tensors, output)
         return output
@@ -177,7 +177,7 @@ def _functional(model):
     if not getattr(model, "inputs", None):
         raise ValueError(f"model {model.name!r} is not a built Sequential or functional model; its layers cannot be followed. Build it from keras.Input")
     for operation in getattr(model, "operations", ()):
-        if not isinstance(operation, L.Layer): raise ValueError(f"operation {operation.name!r} ({type(operation).__name__}) is not a layer and has no rule; use a layer in its place")
+        if not isinstance(operation, L.Layer): raise ValueError(f"operation {operation.name!r} ({type(operation).__name__}) is not a layer and has no rule; use a layer in its place, as Rescaling for multiplication by a constant")
     return keras.Model(model.inputs, model.outputs, name=model.name)
 
 def copy_network(model, method, graph, last=True):

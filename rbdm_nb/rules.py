@@ -115,13 +115,16 @@ def _share(share, zero, f, kernels, x, relevance, bias, nonnegative, bounds, aud
     return tf.add_n([a*slope for a, slope in zip(inputs, tape.gradient(z, inputs, output_gradients=quotient))])
 
 # %% ../nbs/03a_rules.ipynb #f57192d3
-def _winners(patches, kernel, relevance, pick):
-    "Relevance of `patches` (N, h, w, k): that of each output with any, at the entry that `pick` finds in its products with its column of `kernel` (k, outputs)."
-    where, columns = tf.where(relevance != 0.), tf.transpose(kernel)
+def _winners(patches, there, kernel, connected, relevance, pick):
+    """Relevance of `patches` (N, h, w, k): that of each output with any, at the entry that `pick` finds in its products with its column of `kernel` (k, outputs).
+
+    Products are −∞ where there is no input: `there` (1, h, w, k) is 0 in the padding, `connected` (k, outputs) where a kernel has no weight."""
+    where, columns, links = tf.where(relevance != 0.), tf.transpose(kernel), tf.transpose(connected)
     block = max(1, 2**24//kernel.shape[0])   # products at a time: 64 MB
     def some(first, total):
         at = where[first:first + block]
-        index = pick(tf.gather_nd(patches, at[:, :-1])*tf.gather(columns, at[:, -1]))
+        exists = (tf.gather_nd(there[0], at[:, 1:-1]) > 0.) & tf.gather(links, at[:, -1])
+        index = pick(tf.where(exists, tf.gather_nd(patches, at[:, :-1])*tf.gather(columns, at[:, -1]), -np.inf))
         return first + block, tf.tensor_scatter_nd_add(total, tf.concat([at[:, :-1], index[:, None]], 1), tf.gather_nd(relevance, at))
     start = (tf.constant(0, tf.int64), tf.zeros_like(patches))
     return tf.while_loop(lambda first, total: first < tf.shape(where, tf.int64)[0], some, start)[1]
@@ -129,31 +132,36 @@ def _winners(patches, kernel, relevance, pick):
 def largest(products): return tf.argmax(products, 1)
 
 # %% ../nbs/03a_rules.ipynb #63709776
-def propagate_to_winner(kernel, options, x, relevance, pick=largest):
+def propagate_to_winner(kernel, options, x, relevance, pick=largest, connected=None):
     """Relevance of the input `x` (N, H, W, C) of a 2D convolution with `kernel` (kh, kw, C, outputs): each output's goes to one input,
-    that with the largest $x_i w_{ij}$, the first of equals (Huber et al. 2019). `options`: sizes, strides, rates, padding of `tf.image.extract_patches`."""
+    that with the largest $x_i w_{ij}$, the first of equals (Huber et al. 2019). `options`: sizes, strides, rates, padding of
+    `tf.image.extract_patches`; `connected`: bool of the kernel's shape, which weights there are (None: all)."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         patches = tf.image.extract_patches(x, **options)
-    flat = tf.reshape(kernel, (-1, kernel.shape[-1]))
-    return tape.gradient(patches, x, output_gradients=_winners(patches, flat, relevance, pick))
+    flat = lambda w: tf.reshape(w, (-1, kernel.shape[-1]))
+    there = tf.image.extract_patches(tf.ones_like(x[:1]), **options)
+    links = flat(tf.ones_like(kernel, tf.bool) if connected is None else connected)
+    return tape.gradient(patches, x, output_gradients=_winners(patches, there, flat(kernel), links, relevance, pick))
 
 # %% ../nbs/03a_rules.ipynb #9c92e3a0
 def _strongest_of_strongest_channel(channels):
     "`pick` for products (m, positions · channels): the channel with the largest sum, and in it the position with the largest product."
     def pick(products):
         products = tf.reshape(products, (tf.shape(products)[0], -1, channels))
-        channel = tf.argmax(tf.reduce_sum(products, 1), 1)
+        exists = products > -np.inf
+        sums = tf.where(tf.reduce_any(exists, 1), tf.reduce_sum(tf.where(exists, products, 0.), 1), -np.inf)
+        channel = tf.argmax(sums, 1)
         return tf.argmax(tf.gather(products, channel, axis=2, batch_dims=1), 1)*channels + channel
     return pick
 
-def pick_in_window(kernel, options, x, picked):
+def pick_in_window(kernel, options, x, picked, connected=None):
     "Picks (0 or 1) among the inputs of a 2D convolution by those among its outputs; arguments as for `propagate_to_winner`."
-    return tf.sign(propagate_to_winner(kernel, options, x, tf.sign(picked), _strongest_of_strongest_channel(kernel.shape[-2])))
+    return tf.sign(propagate_to_winner(kernel, options, x, tf.sign(picked), _strongest_of_strongest_channel(kernel.shape[-2]), connected))
 
 def pick_in_dense(kernel, x, picked, one:bool):
     "Picks among the inputs `x` (N, inputs) of a dense layer: all that contribute positively to a picked output, or, if `one`, the strongest of each."
-    if one: return tf.sign(_winners(x, kernel, tf.sign(picked), largest))
+    if one: return pick_in_window(kernel[None, None], dict(sizes=[1]*4, strides=[1]*4, rates=[1]*4, padding="VALID"), x[:, None, None], picked[:, None, None])[:, 0, 0]
     agree = tf.matmul(tf.sign(picked), tf.cast(kernel > 0, tf.float32), transpose_b=True)*tf.cast(x > 0, tf.float32)
     against = tf.matmul(tf.sign(picked), tf.cast(kernel < 0, tf.float32), transpose_b=True)*tf.cast(x < 0, tf.float32)
     return tf.sign(agree + against)
