@@ -193,8 +193,8 @@ def divide(names, labels, valid_fraction=0.1, test_fraction=0.0, seed=0):
     "\"train\", \"valid\" or \"test\" for each name: a stratified split by a hash of the names. ValueError for fractions that leave no training part."
     if min(valid_fraction, test_fraction) < 0 or valid_fraction + test_fraction >= 1:
         raise ValueError(f"valid_fraction {valid_fraction} and test_fraction {test_fraction}: neither below 0, together less than 1")
-    names, labels, out = np.asarray(names, np.str_), np.asarray(labels), np.full(len(names), "train")
-    order = np.argsort([hashlib.sha256(f"{seed}\0{n}".encode()).hexdigest() for n in names])
+    labels, out = np.asarray(labels), np.full(len(names), "train")
+    order = np.argsort(np.array([hashlib.sha256(f"{seed}\0{n}".encode()).digest() for n in names], "S32"))
     for label in np.unique(labels):
         mine, start = order[labels[order] == label], 0
         for split, fraction in (("valid", valid_fraction), ("test", test_fraction)):
