@@ -85,9 +85,7 @@ def _scaled(layer, kernels, s, outputs):
     return [w*s if k == where else other for k, other in enumerate(kernels)]
 
 def folded_map(layer, before=None, after=None):
-    """As `linear_map`, of `layer` together with the BatchNormalization layers `before` and `after` it: `(f, weights, undo)`.
-
-    `weights(x)` for an input `x` of the layer; `undo(x)` gives back what the normalisation before it was given."""
+    "As `linear_map`, of `layer` together with the BatchNormalization layers `before` and `after` it; `weights(x)` for an input `x` of the first of them."
     f, weights = linear_map(layer)
     def folded(x):
         kernels, bias = weights()
@@ -99,10 +97,7 @@ def folded_map(layer, before=None, after=None):
             s, t = scale_and_shift(after)
             kernels, bias = _scaled(layer, kernels, s, outputs=True), t if bias is None else bias*s + t
         return kernels, bias
-    def undo(x):
-        s, t = scale_and_shift(before)
-        return tf.math.divide_no_nan(x - t, s)
-    return f, folded, undo if before is not None else tf.identity
+    return f, folded
 
 # %% ../nbs/03c_layers.ipynb #03de794f
 def one_kernel(layer, kernels):
@@ -165,12 +160,14 @@ def _check_options(layer, method, where):
 # %% ../nbs/03c_layers.ipynb #b90a107e
 @dataclass
 class Facts:
-    "What a layer's place says of it. `bounds`: (low, high) of its input, arrays without batch axis, if it sees the network's input. `before`, `after`: batch normalisations folded into it. `folded`: it is part of a neighbour. `flattened`: its input is a flattened picture. `first`: no kernel lies between the network's input and it."
+    "What a layer's place says of it. `bounds`: (low, high) of its input, arrays without batch axis, if it sees the network's input. `before`, `after`: batch normalisations folded into it. `folded`: it is part of a neighbour; of one behind it, with the facts `hands_to`, to which it leaves its own input as `given`. `flattened`: its input is a flattened picture. `first`: no kernel lies between the network's input and it."
     nonnegative: bool = False
     bounds: tuple = None
     before: object = None
     after: object = None
     folded: bool = False
+    hands_to: object = None
+    given: object = None
     flattened: bool = False
     first: bool = False
     audit: object = None
@@ -274,6 +271,6 @@ def _settle_folds(graph):
         if type(call.layer) is not L.BatchNormalization or not once(call): continue
         source, behind = made.get(call.inputs[0]), users(call.output)
         if source and free(source) and is_linear(source.layer) and users(call.inputs[0]) == [call]: source.facts.after = call.layer
-        elif len(behind) == 1 and isinstance(behind[0], Call) and free(behind[0]): behind[0].facts.before = call.layer
+        elif len(behind) == 1 and isinstance(behind[0], Call) and free(behind[0]): behind[0].facts.before, call.facts.hands_to = call.layer, behind[0].facts
         else: continue
         call.facts.folded = True

@@ -30,18 +30,21 @@ def _logits(layer, last):
     "`layer`'s forward pass; a softmax at the end of the network is left out."
     if not last or not is_softmax(layer): return call_of(layer)
     if kind(layer) != "kernel": return tf.identity
-    f, weights, _ = folded_map(layer)
-    return lambda x: tf.add_n([f(x, weights(x)[0]), *[b + tf.zeros_like(f(x, weights(x)[0])) for b in weights(x)[1:] if b is not None]])
+    f, weights = folded_map(layer)
+    def linear(x):
+        kernels, bias = weights(x)
+        return f(x, kernels) if bias is None else f(x, kernels) + bias
+    return linear
 
 def _kernel(layer, method, facts, last):
     call, usual = _logits(layer, last), method.dense if isinstance(layer, L.Dense) and method.dense else method.kernel
     if usual == GRADIENT: return lambda x: _guided(call(x)) if method.relu == GUIDED and is_relu(layer) else call(x)
     def run(x):
+        given, facts.given = x if facts.given is None else facts.given, None
         def backward(r):
-            f, weights, undo = folded_map(layer, facts.before, facts.after)
-            kernels, bias = weights(x)
-            rule, given = method.first if facts.bounds is not None and method.first else usual, undo(x)
-            if facts.before is not None and facts.nonnegative: given = tf.nn.relu(given)
+            f, weights = folded_map(layer, facts.before, facts.after)
+            kernels, bias = weights(given)
+            rule = method.first if facts.bounds is not None and method.first else usual
             if rule == FIXATE and isinstance(layer, L.Dense): return [_picked_inputs(kernels[0], given, r, facts.flattened)]
             if rule in (WINNER, FIXATE): return [_to_winner(layer, kernels, given, r, propagate_to_winner if rule == WINNER else pick_in_window)]
             return [propagate(rule, f, kernels, given, r, bias, facts.nonnegative, facts.bounds, facts.audit)]
@@ -69,8 +72,9 @@ def _affine(layer, method, facts, last):
         if as_kernel: return method.first if facts.bounds is not None and method.first else method.kernel
         return PASS if facts.first and method.first else method.affine   # the z^B-rule behind it divides for both
     def run(x):
+        if facts.hands_to is not None: facts.hands_to.given = x
         if rule() == GRADIENT: return call(x)
-        f, weights, _ = folded_map(layer)
+        f, weights = folded_map(layer)
         handed = lambda r: r if rule() == PASS else propagate(rule(), f, *weights(x)[:1], x, r, weights(x)[1], facts.nonnegative, facts.bounds, facts.audit)
         return with_backward([x], call(x), lambda r: [handed(r)])
     return run
