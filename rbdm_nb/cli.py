@@ -192,9 +192,12 @@ def check(name, root, options, everything):
         try: root = corpus_folder(root, name)
         except (FileNotFoundError, NotADirectoryError) as error: raise ValueError(f"{error}. {_on_disk(module)}") from None
     try: found = check(name, root, **_known(module.check, given, name))
-    except (OSError, TypeError, ValueError) as error:
+    except TypeError as error:
+        if "has no option" in str(error): raise ValueError(str(error)) from None
+        raise
+    except (OSError, ValueError) as error:
         asked = any(f"{k}={v!r}" in str(error) for k, v in given.items())     # a value that the corpus does not know
-        if name == "synthetic" or asked or "has no option" in str(error): raise ValueError(str(error)) from None
+        if name == "synthetic" or asked: raise ValueError(str(error)) from None
         click.echo(f"{name} in {root}\nnot usable: {' '.join(str(error).split())}")
         sys.exit(1)
     _report(name, root, found, everything)
