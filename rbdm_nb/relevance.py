@@ -141,6 +141,7 @@ class Step(L.Layer):
         self.run = forward(source, method, self.facts, last)
         self.enter = lambda inputs, output: graph.add(source, self.facts, inputs, output)
 
+    @tf.autograph.experimental.do_not_convert   # converting reads the module's file anew, and there is nothing to convert
     def call(self, inputs, **options):   # Keras 3 also hands over a mask
         audit = self.facts.audit
         if audit is None: return self.run(inputs)
