@@ -91,7 +91,7 @@ def index_table(root, path, image_column, label_column, names, images, problems,
     labels = t[column(t.columns, label_column, LABEL_COLUMNS, "label", path)].str.strip()
     return index_pictures(root, list(pictures), named(labels, names), [f"{path.name} line {line}" for line in t.index], "", images, path.name, problems, notes)
 
-# %% ../nbs/01b_folder.ipynb #c9f1ced2
+# %% ../nbs/01b_folder.ipynb #3b4ae454
 def open_parquet(path):
     "pyarrow's ParquetFile; ValueError for a damaged one, FileNotFoundError."
     import pyarrow.parquet as pq
@@ -104,6 +104,7 @@ def unharmed(read, path):
     except (OSError, ValueError, TypeError, KeyError, MemoryError, NotImplementedError) as e:     # pyarrow's own errors are kinds of these
         raise ValueError(f"{path}: not a parquet file, or a damaged one ({' '.join(str(e).split())[:200]})") from None
 
+# %% ../nbs/01b_folder.ipynb #18f07984
 def label_names(schema, label):
     "Names of the numbers in the column `label` that the file itself gives (Hugging Face's ClassLabel); None."
     try: return [str(n) for n in json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]["names"]]
@@ -150,7 +151,7 @@ def index_parquet(root, files, image_column, label_column, names, images, proble
         else: part, folder = index_pictures(root, inner, labels, where, split, images, shown, problems, notes); parts.append(part)
     return pd.concat(parts, ignore_index=True), folder
 
-# %% ../nbs/01b_folder.ipynb #b0073f35
+# %% ../nbs/01b_folder.ipynb #bc1f0ea8
 def batches(path, image_column, wanted):
     "Yields (row, bytes or None, path or None) of the rows `wanted` (a set) of a parquet file, read a few hundred pictures at a time."
     f = open_parquet(path)
@@ -233,7 +234,7 @@ def drop_repeats(index, classes, duplicates, problems, notes):
         (problems if duplicates == "error" else notes).add(name, f"{where}: {name} is {classes[label]}, {why}")
     return index[~gone]
 
-# %% ../nbs/01b_folder.ipynb #f9730e15
+# %% ../nbs/01b_folder.ipynb #1bcd866e
 def parquet_files(root, pattern=None):
     "Parquet files in the folder `root` that `pattern` fits; without one, those in it, in data/ and in the splits' folders, if any."
     if pattern: inside(root, pattern)
@@ -254,6 +255,7 @@ def find(root, split="train", csv=None, parquet=None):
     if tables and files: raise ValueError(f"folder: {root} has {tables[0].name} and parquet files; choose with csv=False or parquet=False")
     return tables or files
 
+# %% ../nbs/01b_folder.ipynb #9976b802
 def assign_splits(index, valid_fraction, test_fraction, seed):
     "`index` with a split for every row: its own, else divided; a corpus with a training part only has that part divided."
     own = set(index["split"]) - {""}
@@ -286,7 +288,7 @@ def label_counts(root, **options):
     rows = {s: np.bincount(index["label"][index["split"] == s].astype(int), minlength=len(classes)) for s in SPLITS if (index["split"] == s).any()}
     return pd.DataFrame(rows, pd.Index(classes, name="class")).T.rename_axis("split")
 
-# %% ../nbs/01b_folder.ipynb #f2f9e9d1
+# %% ../nbs/01b_folder.ipynb #05af8db5
 def picture_paths(rows, folder, root, image_column, unpacked, problems):
     "(Paths of the pictures of the `rows`, mask of rows that have one, temporary folder or None); for `unpacked` see `unpack_folder`."
     inner = rows["file"].notna() if "file" in rows else pd.Series(False, rows.index)
@@ -314,6 +316,7 @@ def read_split(root, split, on_bad, image_size, channels, unpacked, problems, no
     if temporary and not hasattr(pixels, "read"): shutil.rmtree(temporary, ignore_errors=True)     # all is in memory
     return pixels, mine[whole], classes
 
+# %% ../nbs/01b_folder.ipynb #1d6cb7af
 def load(root, split="train", csv=None, parquet=None, image_column=None, label_column=None, images=None, names=None, classes=None, valid_fraction=0.1,
          test_fraction=0.0, split_seed=0, duplicates="drop", unpacked=None, image_size=None, channels=None, on_bad="error"):
     """Labelled pictures in the folder `root` as a Corpus.
