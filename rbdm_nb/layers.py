@@ -10,7 +10,7 @@ import inspect
 from dataclasses import dataclass
 import numpy as np, tensorflow as tf
 from .architectures import CountedDropout
-from .rules import FIXATE, WINNER, Method
+from .rules import FIXATE, GRADIENT, WINNER, Method
 
 keras = tf.keras
 L = keras.layers
@@ -127,6 +127,7 @@ def is_relu(layer) -> bool: return type(layer) is L.ReLU and not layer.negative_
 def check(layer, method:Method, last:bool=False):
     "Raise `ValueError` naming `layer` if `method` cannot treat it rightly; `last`: it makes the model's output."
     where = f"layer {layer.name!r} ({type(layer).__name__})"
+    if method.kernel == GRADIENT and method.relu == GRADIENT: return   # asked for the gradient, any layer has one
     if type(layer) is L.Multiply: raise ValueError(f"{where} multiplies what the network computes, and a product has no rule; only multiplication by a constant has: use Rescaling")
     if not kind(layer):
         names = sorted(t.__name__ for types in KINDS.values() for t in types)
