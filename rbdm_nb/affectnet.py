@@ -21,7 +21,7 @@ from PIL import Image
 from .datasets import (EXPRESSIONS, SUFFIXES, Check, Corpus, Problems, class_index, corpus_folder, csv_rows, header_shape, inside,
                               read_bytes, read_file)
 from .faces import face, landmarks as face_landmarks
-from .images import LazyImages, Paths, decode, index_file, indexed, square
+from .images import LazyImages, Paths, decode, index_file, index_images, indexed, square, stored_or
 from .notebooks import progress, suggest, write_atomic
 from .reproducibility import rng
 from .store import code_version
@@ -278,41 +278,38 @@ def moved(points, window, size):
     return ((np.reshape(points, (68, 2)) + .5 - (left, top))*(size/side) - .5).astype(np.float32)
 
 # %% ../nbs/01d_affectnet.ipynb #235e1fb1
-FOUND = [("width", "i4"), ("height", "i4"), ("file", "S32"), ("pixels", "S32")]
+FOUND = [("width", "i4"), ("height", "i4"), ("file", "S32")]
 
 def reader(paths, boxes, size, channels):
-    "Function k -> (size, size, channels) uint8, the face number k."
-    def read(k):
-        box = None if np.isnan(boxes[k, 0]) else boxes[k].tolist()
-        return read_file(paths[k], os.path.basename(paths[k]), size, channels, box)
+    "Function k -> (size, size, channels) uint8, the face number k, from its file."
+    def read(k): return read_file(paths[k], os.path.basename(paths[k]), size, channels, None if np.isnan(boxes[k, 0]) else boxes[k].tolist())
     return read
 
 def look_at(a, paths, boxes, size, channels, problems, desc):
-    "((N,) array with the fields FOUND of every picture, mask of those that can be used or need not be); the others go to `problems`."
-    used, read = a.code < len(EXPRESSIONS), reader(paths, boxes, size, channels)
-    def one(k):
+    "((N,) array with the fields FOUND and the pixels' digests, function that reads face k, mask of pictures that are good or not needed); the others go to `problems`."
+    used = a.code < len(EXPRESSIONS)
+    def look(k):
         name = f"{a.text(k)} ({a.where(a.row[k])})"
         data = read_bytes(paths[k], name)
         file = hashlib.sha256(data).digest()
-        if not used[k]: return 0, 0, file, b""
+        if not used[k]: return None, 0, 0, file
         face = decode(data, name, size, channels, None if np.isnan(boxes[k, 0]) else boxes[k].tolist())
         h, w, _ = header_shape(io.BytesIO(data))
-        return w, h, file, hashlib.sha256(face.tobytes()).digest()
+        return face, w, h, file
     tags = np.where(used[:, None], np.nan_to_num(boxes, nan=-1), -2).astype("<f4")
-    rows, bad = indexed(paths, FOUND, one, [t.tobytes() for t in tags], desc, size=size, channels=channels)
+    rows, bad, kept = index_images(paths, look, (size, size, channels), FOUND, tags, desc)
     for k in sorted(bad): problems.add(a.text(k), bad[k])
     good = np.ones(len(a), bool); good[list(bad)] = False
-    return rows, good
+    return rows, stored_or(reader(paths, boxes, size, channels), rows, kept), good
 
 # %% ../nbs/01d_affectnet.ipynb #ef1f2d52
 DUPLICATES = ("different", "all", "keep")
 
 def repeated(keys, codes, names, valid, duplicates="different", seed=0):
     """((N,) bool which pictures go since they occur repeatedly, number of the pictures that do). Pictures with equal `keys` are the same one.
-    `valid` (N,) bool: in the validation set; one of these is kept where there is one. `duplicates`: one of DUPLICATES."""
-    if duplicates not in DUPLICATES: raise ValueError(f"duplicates={duplicates!r}{suggest(duplicates, DUPLICATES)}")
+    `valid` (N,) bool: in the validation set; one of these is kept where there is one. `duplicates`: "different" or "all"."""
     gone = np.zeros(len(keys), bool)
-    if duplicates == "keep" or not len(keys): return gone, 0
+    if not len(keys): return gone, 0
     order = np.lexsort((names, keys))
     starts = np.flatnonzero(np.r_[True, keys[order][1:] != keys[order][:-1]])
     counts, low, high = np.diff(np.r_[starts, len(keys)]), *(f.reduceat(codes[order], starts) for f in (np.minimum, np.maximum))
@@ -341,18 +338,20 @@ def look_alike(paths, keys, desc):
 
 # %% ../nbs/01d_affectnet.ipynb #f9c13cb5
 FATES = ("used", "repeated", "no expression", "bad")
-Part = namedtuple("Part", "split annotations paths boxes found fate")
+Part = namedtuple("Part", "split annotations paths boxes found read fate")
 
 def open_part(release, split, place, size, channels, crop, margin, problems):
     "The `Part` of one split, repeated pictures not yet dropped."
     a = annotations(release, place, problems)
     paths, boxes = Paths(place.pictures, a.name), crop_boxes(a, crop, margin)
-    found, good = look_at(a, paths, boxes, size, channels, problems, f"affectnet {split}")
-    return Part(split, a, paths, boxes, found, np.where(good, np.where(a.code < len(EXPRESSIONS), 0, 2), 3).astype(np.int8))
+    found, read, good = look_at(a, paths, boxes, size, channels, problems, f"affectnet {split}")
+    return Part(split, a, paths, boxes, found, read, np.where(good, np.where(a.code < len(EXPRESSIONS), 0, 2), 3).astype(np.int8))
 
 def drop_repeated(parts, duplicates, same, seed):
     "Sets the fate of repeated pictures in all `parts`; number of the pictures that occur repeatedly."
-    if same not in SAME: raise ValueError(f"same={same!r}{suggest(same, SAME)}")
+    for value, known, what in ((same, SAME, "same"), (duplicates, DUPLICATES, "duplicates")):
+        if value not in known: raise ValueError(f"{what}={value!r}{suggest(value, known)}")
+    if duplicates == "keep": return 0
     good = [part.fate != 3 for part in parts]
     joined = lambda f: np.concatenate([f(part)[g] for part, g in zip(parts, good)])
     keys = joined(lambda part: look_alike(part.paths, part.found["file"], part.split) if same == "dhash" else part.found["file"])
@@ -442,9 +441,11 @@ def landmarks_of(part, rows, size):
 
 def unique_names(names):
     "(N,) bytes -> (N,) text, in which a name that occurs again ends in #2, #3 and so on."
-    text = np.array([os.fsdecode(n) for n in names]) if any(n > 127 for n in np.unique(names.view(np.uint8))) else names.astype(np.str_)
-    again = pd.Series(names).groupby(names).cumcount().to_numpy() if len(np.unique(names)) < len(names) else np.zeros(len(names), int)
-    return np.where(again > 0, np.char.add(text, np.char.add("#", (again + 1).astype(str))), text) if again.any() else text
+    text = np.array([os.fsdecode(n) for n in names]) if (names.view(np.uint8) > 127).any() else names.astype(np.str_)
+    hashes = np.fromiter(map(hash, names), np.int64, len(names))
+    if len(np.unique(hashes)) == len(names): return text
+    again = (pd.Series(text).groupby(text).cumcount() + 1).astype(str).to_numpy(str)
+    return np.where(again == "1", text, np.char.add(np.char.add(text, "#"), again))
 
 def left_out(part):
     "[(name, reason)] of the repeated pictures that went from a part."
@@ -465,7 +466,7 @@ def load(root, split="train", release=None, crop="face", margin=0., duplicates="
     part, size = parts[split], image_size or SIDE
     skipped = problems[split].settle(on_bad, f"affectnet {split}")
     rows, a = np.flatnonzero(part.fate == 0), part.annotations
-    images = LazyImages(reader(part.paths, part.boxes, size, channels or 3), (size, size, channels or 3), rows, digests=part.found["pixels"][rows])
+    images = LazyImages(part.read, (size, size, channels or 3), rows, digests=part.found["pixels"][rows])
     extras = dict(valence=a.valence[rows], arousal=a.arousal[rows], landmarks=landmarks_of(part, rows, size))
     skipped = pd.concat([skipped, pd.DataFrame(left_out(part), columns=["name", "reason"], dtype=object)], ignore_index=True)
     return Corpus(images, a.code[rows], EXPRESSIONS, unique_names(a.name[rows]), split, "affectnet", skipped, extras)

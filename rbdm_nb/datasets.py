@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .images import (FORMATS, MAX_PIXELS, SUFFIXES, THREADS, LazyImages, Paths, compact, decode, each, fit, indexed, is_grey,
-                            open_image, square, to_8bit)
+from .images import (FORMATS, MAX_PIXELS, SUFFIXES, THREADS, LazyImages, compact, decode, each, fit, index_images, indexed, is_grey,
+                            open_image, square, stored_or, to_8bit)
 from .notebooks import progress, root as project, suggest
 from .reproducibility import rng
 
@@ -245,12 +245,11 @@ def read_now(paths, names, shape, size, desc):
     return images[[k not in bad for k in range(len(paths))]] if bad else images, bad
 
 def read_on_demand(paths, names, shape, size, desc):
-    "(LazyImages of the files that are whole, {k: reason} of the others); what is known about the files comes from the index."
-    digest = lambda k: (hashlib.sha256(read_alike(paths[k], names[k], shape, size)).digest(),)
-    rows, bad = indexed(paths, [("pixels", "S32")], digest, desc=desc, shape=shape, size=size)
+    "(LazyImages of the files that are whole, {k: reason} of the others); what is known about the files, and if there is room their pixels, comes from the index."
     files, good = compact(paths), np.ones(len(paths), bool)
+    rows, bad, kept = index_images(files, lambda k: (read_alike(paths[k], names[k], shape, size),), shape, desc=desc, size=size)
     good[list(bad)] = False
-    read = lambda k: read_alike(files[k], os.path.basename(files[k]), shape, size)
+    read = stored_or(lambda k: read_alike(files[k], os.path.basename(files[k]), shape, size), rows, kept)
     return LazyImages(read, shape, np.flatnonzero(good), digests=rows["pixels"][good]), bad
 
 def read_images(paths, names, problems, image_size=None, channels=None, desc="images"):
