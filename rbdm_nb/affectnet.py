@@ -4,11 +4,11 @@
 __all__ = ['CODES', 'PUBLISHED', 'REPEATED', 'FEWER', 'LEFT', 'SIDE', 'DESCRIPTION', 'RELEASES', 'LISTS', 'SETS', 'PLACES',
            'Place', 'COLUMNS', 'NUMBER', 'MISSING', 'FAR', 'ROW', 'PICKLED', 'FOUND', 'DUPLICATES', 'SAME', 'FATES',
            'Part', 'find_original', 'find_affectnet8', 'find', 'number', 'code_of', 'points_of', 'read_row',
-           'header_of', 'rows_of', 'tables_of', 'Annotations', 'parse_list', 'kept_list', 'read_list', 'read_npy',
-           'whole_number', 'read_part', 'read_set', 'annotations', 'crop_boxes', 'moved', 'reader', 'look_at',
-           'repeated', 'dhash', 'look_alike', 'open_part', 'drop_repeated', 'survey', 'fake_code', 'fake_picture',
-           'fake_value', 'fake_rows', 'fake_original', 'fake_affectnet8', 'fake', 'landmarks_of', 'unique_names',
-           'left_out', 'load', 'quiet', 'of_class', 'label_counts', 'steps', 'cleaning', 'check']
+           'header_of', 'rows_of', 'tables_of', 'Annotations', 'parse_list', 'load_list', 'kept_list', 'read_list',
+           'read_npy', 'whole_number', 'read_part', 'read_set', 'annotations', 'crop_boxes', 'moved', 'reader',
+           'look_at', 'repeated', 'dhash', 'look_alike', 'open_part', 'drop_repeated', 'survey', 'fake_code',
+           'fake_picture', 'fake_value', 'fake_rows', 'fake_original', 'fake_affectnet8', 'fake', 'landmarks_of',
+           'unique_names', 'left_out', 'load', 'quiet', 'of_class', 'label_counts', 'steps', 'cleaning', 'check']
 
 # %% ../nbs/01d_affectnet.ipynb #136f7687
 import csv, hashlib, io, json, os, re, warnings
@@ -21,7 +21,7 @@ from PIL import Image
 from .datasets import (EXPRESSIONS, SUFFIXES, Check, Corpus, Problems, class_index, corpus_folder, csv_rows, header_shape, inside,
                               read_bytes, read_file)
 from .faces import face, landmarks as face_landmarks
-from .images import LazyImages, Paths, decode, index_file, index_images, indexed, square, stored_or
+from .images import LazyImages, Paths, RowFile, decode, index_file, index_images, indexed, square, stored_or
 from .notebooks import progress, suggest, write_atomic
 from .reproducibility import rng
 from .store import code_version
@@ -170,30 +170,35 @@ def parse_list(entry, path, stamp):
     write_atomic(entry.file("rows.npy"), lambda file: np.save(file, table[0]))
     entry.finish(stamp=stamp, problems=bad)
 
+def load_list(entry, stamp):
+    "(Table of ROW, `RowFile` of the landmarks (136,), bad rows) from an index entry; None where it is not there, damaged, or of another `stamp`."
+    try:
+        meta, table, points = entry.meta, np.load(entry.path/"rows.npy", allow_pickle=False), RowFile(entry.path/"points.f32", (136,), np.float32)
+        if meta["stamp"] == stamp and points.rows == len(table): return table, points, [tuple(b) for b in meta["problems"]]
+    except (OSError, ValueError, KeyError, TypeError): pass
+
 def kept_list(entry, path):
-    "(Table of ROW, landmarks (N, 136), bad rows) of the list at `path`, kept under the index entry for as long as the list does not change."
+    "What `load_list` gives for the list at `path`, which is read if it has changed."
     state = os.stat(path)
     stamp = [state.st_size, state.st_mtime_ns]
     with entry.lock():
-        for again in (False, True):
-            if again or not entry.complete or entry.meta["stamp"] != stamp: parse_list(entry, path, stamp)
-            try:
-                table = np.load(entry.path/"rows.npy", allow_pickle=False)
-                points = np.memmap(entry.path/"points.f32", np.float32, "r", shape=(len(table), 136)) if len(table) else np.zeros((0, 136))
-                return table, points, [tuple(b) for b in entry.meta["problems"]]
-            except (OSError, ValueError):
-                if again: raise
+        if (found := load_list(entry, stamp)) is None:
+            parse_list(entry, path, stamp)
+            found = load_list(entry, stamp)
+    return found
 
 def read_list(path, problems):
     "The `Annotations` in the original's list at `path`; rows that are no good go to `problems`. ValueError for what is no such list."
     entry = index_file(path.parent, list=path.name, parser=code_version(tables_of, rows_of, header_of, read_row, points_of, code_of, number))
-    if entry: table, points, bad = kept_list(entry, path)
+    if entry:
+        table, file, bad = kept_list(entry, path)
+        points = file.read
     else:
         bad, buffer = Problems(), io.BytesIO()
         table = tables_of(path, bad, buffer)
-        points = np.frombuffer(buffer.getbuffer(), np.float32).reshape(-1, 136)
+        points = np.frombuffer(buffer.getbuffer(), np.float32).reshape(-1, 136).__getitem__
     problems += bad
-    return Annotations(*(table[k] for k in ("name", "code", "box", "valence", "arousal")), np.arange(len(table)), lambda row: points[row],
+    return Annotations(*(table[k] for k in ("name", "code", "box", "valence", "arousal")), np.arange(len(table)), points,
                        lambda row: f"{path.name} line {table['line'][row]}")
 
 # %% ../nbs/01d_affectnet.ipynb #1c95ee31
@@ -399,8 +404,8 @@ def fake_rows(n, split, seed, sides):
 def fake_original(out, n, split, seed, broken):
     "The split's list and pictures in the original's layout."
     pictures, lines = out/"Manually_Annotated_Images", [",".join(["#"*(split == "train") + COLUMNS[0], *COLUMNS[1:]])]
-    for i, code, picture, box, points, valence, arousal in fake_rows(n, split, seed, (180, 240, 320)):
-        suffix = ".tif" if i % 12 == 5 else ".jpg"
+    for i, code, picture, box, points, valence, arousal in fake_rows(n, split, seed, (120, 160, 200)):
+        suffix = ".tif" if i % 6 == 2 else ".jpg"
         name = f"{1 + i % 7}/{hashlib.sha224(f'{seed} {split} {i}'.encode()).hexdigest()}{suffix}"
         (pictures/name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(pictures/name, **({} if suffix == ".tif" else dict(quality=92)))
@@ -413,7 +418,7 @@ def fake_affectnet8(out, n, split, seed, broken):
     "The split's pictures and annotations in AffectNet-8's layout; codes 8 to 10 become neutral, since it has none."
     images, labels = out/SETS[split]/"images", out/SETS[split]/"annotations"
     for folder in (images, labels): folder.mkdir(parents=True, exist_ok=True)
-    for i, code, picture, box, points, valence, arousal in fake_rows(n, split, seed, (SIDE,)):
+    for i, code, picture, box, points, valence, arousal in fake_rows(n, split, seed, (160,)):
         left, top, side = map(int, square(*picture.shape[1::-1], box))
         Image.fromarray(picture[top:top + side, left:left + side]).resize((SIDE, SIDE)).save(images/f"{i}.jpg", quality=92)
         if i < broken: (images/f"{i}.jpg").write_bytes((images/f"{i}.jpg").read_bytes()[:-400])

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'SUFFIXES', 'MAX_PIXELS', 'THREADS', 'BLOCK', 'DISK', 'is_grey', 'to_8bit', 'open_image', 'square', 'fit',
            'decode', 'check_box', 'each', 'LazyImages', 'Paths', 'compact', 'cache_folder', 'stamps', 'index_file',
-           'load_index', 'save_index', 'examine', 'indexed', 'PixelFile', 'index_images', 'size_of', 'stored_or']
+           'load_index', 'save_index', 'examine', 'indexed', 'RowFile', 'index_images', 'size_of', 'stored_or']
 
 # %% ../nbs/01i_images.ipynb #8065554c
 import hashlib, io, itertools, os, shutil, warnings
@@ -239,25 +239,25 @@ def indexed(paths, fields, compute, tags=None, desc="files", entry=None, sound=l
 # %% ../nbs/01i_images.ipynb #ad5f0aff
 DISK = 20e9   # bytes of decoded pixels of one corpus that are kept on disk
 
-class PixelFile:
-    "Images of one `shape`, uint8, one after the other in the file `path`; may be used from many threads."
-    def __init__(self, path, shape):
-        self.path, self.shape, self.bytes = Path(path), tuple(shape), int(np.prod(shape))
+class RowFile:
+    "Arrays of one `shape` and `dtype`, one after the other in the file `path`; may be used from many threads. Not mapped into memory: a file that loses its end gives an error and not a crash."
+    def __init__(self, path, shape, dtype=np.uint8):
+        self.path, self.shape, self.dtype, self.bytes = Path(path), tuple(shape), np.dtype(dtype), int(np.prod(shape))*np.dtype(dtype).itemsize
         self.path.touch()
         self.file = open(self.path, "r+b", buffering=0)
         self.rows = self.path.stat().st_size//self.bytes
         self.free = itertools.count(self.rows + 1)
 
-    def add(self, image):
-        "Number of the row that `image` has got; -1 where it could not be written."
+    def add(self, array):
+        "Number of the row that `array` has got; -1 where it could not be written."
         row = next(self.free)
-        try: return row if os.pwrite(self.file.fileno(), np.ascontiguousarray(image), row*self.bytes) == self.bytes else -1
+        try: return row if os.pwrite(self.file.fileno(), np.ascontiguousarray(array, self.dtype), row*self.bytes) == self.bytes else -1
         except OSError: return -1
 
     def read(self, row):
         data = os.pread(self.file.fileno(), self.bytes, int(row)*self.bytes)
-        if len(data) != self.bytes: raise OSError(f"{self.path} has lost images; delete it")
-        return np.frombuffer(data, np.uint8).reshape(self.shape)
+        if len(data) != self.bytes: raise OSError(f"{self.path} has lost its end; delete it, it will be made anew")
+        return np.frombuffer(data, self.dtype).reshape(self.shape)
 
     def sound(self, known): return known[known["row"] < self.rows]
     def flush(self): os.fsync(self.file.fileno())
@@ -265,11 +265,11 @@ class PixelFile:
 # %% ../nbs/01i_images.ipynb #91616414
 def index_images(paths, look, shape, fields=(), tags=None, desc="images", **what):
     """The index of a corpus's images, all of `shape`. `look(k)` gives (image or None, value of each of `fields`…) of the file number k of `paths`.
-    -> ((N,) array with `row`, `pixels` (SHA-256 of the image, 32 bytes) and `fields`; {k: reason} of bad files; `PixelFile` with the rows, or None). See `indexed`."""
+    -> ((N,) array with `row`, `pixels` (SHA-256 of the image, 32 bytes) and `fields`; {k: reason} of bad files; `RowFile` with the images, or None). See `indexed`."""
     paths, need = compact(paths), len(paths)*int(np.prod(shape))
     entry = index_file(paths.folder, shape=list(shape), kept=bool(need <= DISK), **what)
     keep = entry and need <= min(DISK, shutil.disk_usage(entry.path).free/2 + size_of(entry.path/"pixels"))
-    file = PixelFile(entry.path/"pixels", shape) if keep else None
+    file = RowFile(entry.path/"pixels", shape) if keep else None
     def one(k):
         image, *values = look(k)
         if image is None: return -1, b"", *values
@@ -281,7 +281,7 @@ def index_images(paths, look, shape, fields=(), tags=None, desc="images", **what
 def size_of(path): return path.stat().st_size if path.exists() else 0
 
 def stored_or(read, rows, file):
-    "Function k -> image number k: from the `PixelFile` where it has it, else `read(k)`."
+    "Function k -> image number k: from the `RowFile` where it has it, else `read(k)`."
     if file is None: return read
     rows = rows["row"].copy()
     return lambda k: file.read(rows[k]) if rows[k] >= 0 else read(k)

@@ -23,7 +23,8 @@ def layers(*names): return tuple(getattr(L, n) for n in names if hasattr(L, n))
 
 
 KERNEL = layers("Dense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
-SEPARABLE = layers("SeparableConv1D", "SeparableConv2D")
+SEPARABLE, DEPTHWISE = layers("SeparableConv1D", "SeparableConv2D"), layers("DepthwiseConv1D", "DepthwiseConv2D")
+TRANSPOSED = layers("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 DIAGONAL = layers("BatchNormalization", "Rescaling")
 AVERAGE = layers(*[f"{g}AveragePooling{d}D" for g in ("", "Global") for d in (1, 2, 3)])
 UPSAMPLING = layers(*[f"UpSampling{d}D" for d in (1, 2, 3)])
@@ -78,22 +79,21 @@ class Linear:
 
     def after(self, scale, shift):
         "This map, then y * scale + shift (both per output channel): what is left of a batch normalisation that follows."
-        folded, n = Linear.__new__(Linear), len(scale)
-        vars(folded).update(vars(self) | {"matrices": {}, "bias": self.bias * np.resize(scale, self.bias.shape) + np.resize(shift, self.bias.shape)})
         *first, last = self.kernels
-        if self.separable or self.dense or last.ndim and last.shape[-1] == n and not isinstance(self.copy, layers("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D")):
-            folded.kernels = [*first, last * scale]
-        elif isinstance(self.copy, layers("DepthwiseConv1D", "DepthwiseConv2D")):
-            folded.kernels = [last * scale.reshape(last.shape[-2:])]
-        else: folded.kernels = [last * scale[:, None]]
-        return folded
+        if isinstance(self.copy, DEPTHWISE): last = last * scale.reshape(last.shape[-2:])      # kernels end in (channel, multiplier)
+        elif isinstance(self.copy, TRANSPOSED): last = last * scale[:, None]                  # ... in (output, input)
+        else: last = last * scale                                                             # ... in (input, output)
+        return self._changed([*first, last], self.bias * np.resize(scale, self.bias.shape) + np.resize(shift, self.bias.shape))
 
     def before(self, scale, shift):
         "x * scale + shift (both per input channel), then this map. Padding comes after, so the shift counts only where there is an input."
-        folded, first = Linear.__new__(Linear), self.kernels[0]
-        bias = self.bias + np.resize(shift, len(self.matrix())) @ self.matrix()
-        transposed = isinstance(self.copy, layers("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"))
-        vars(folded).update(vars(self) | {"matrices": {}, "bias": bias, "kernels": [first * (scale if transposed else scale[:, None]), *self.kernels[1:]]})
+        first, *rest = self.kernels
+        first = first * (scale if isinstance(self.copy, TRANSPOSED) else scale[:, None])
+        return self._changed([first, *rest], self.bias + np.resize(shift, len(self.matrix())) @ self.matrix())
+
+    def _changed(self, kernels, bias):
+        folded = Linear.__new__(Linear)
+        vars(folded).update(vars(self) | {"kernels": kernels, "bias": bias, "matrices": {}})
         return folded
 
 

@@ -1,11 +1,14 @@
 "Image decoding, the corpus, and what is refused: what the notebook's cells do not show."
-import io, struct, zlib
+import io, os, struct, zlib
 from dataclasses import replace
 
-import numpy as np, pytest
+import numpy as np, pandas as pd, pytest
+from hypothesis import given, settings, strategies as st
 from PIL import Image
-from rbdm_nb import datasets
-from rbdm_nb.datasets import Corpus, LazyImages, Problems, decode, inside, load, read_csv, read_images, resized, stratified
+from rbdm_nb import datasets, images as images_module
+from rbdm_nb.datasets import (CORPORA, Check, Corpus, LazyImages, Problems, check, corpus_module, decode, header_shapes, inside, load, read_csv, read_images, resized,
+                              stratified)
+from rbdm_nb.images import RowFile, compact, each, fit, indexed, square
 
 RAMP = (np.arange(48)[:, None] * 4 + np.arange(40)[None] // 2).astype(np.uint8)
 RGB = np.stack([RAMP, RAMP[:, ::-1], 255 - RAMP], -1)
@@ -81,6 +84,39 @@ def test_shrinking_averages_areas():
     assert decode(encoded(spike), image_size=8)[0, 1, 0] == 252 // 36
 
 
+def area_mean(a, size):
+    "Block means by NumPy, for sides that `size` divides."
+    k = len(a) // size
+    return a[:size * k, :size * k].reshape(size, k, size, k, -1).mean((1, 3)).squeeze()
+
+
+@pytest.mark.parametrize("side, size", [(48, 24), (48, 6), (45, 15), (50, 10)])
+def test_whole_blocks_are_averaged(side, size):
+    a = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
+    assert np.abs(fit(Image.fromarray(a), size) - area_mean(a, size)).max() < .6      # Pillow's fixed point rounds to the nearest but for .06
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 120), st.integers(1, 120), st.integers(1, 120), st.sampled_from(["L", "RGB"]), st.integers(0, 255))
+def test_any_size_fits(w, h, size, mode, value):
+    "What is even stays even, and a slope stays a slope of the same middle."
+    assert (fit(Image.new(mode, (w, h), value if mode == "L" else (value,) * 3), size) == value).all()
+    slope = np.linspace(0, 255, w)[None].repeat(h, 0).round().astype(np.uint8)
+    out = fit(Image.fromarray(slope), size).astype(float)
+    assert out.shape == (size, size) and (np.diff(out, axis=1) >= 0).all()
+    left, _, side = square(w, h)
+    if side > 4 and size > 4: assert abs(out.mean() - slope[:, left:left + side].mean()) < 3
+
+
+def test_cut_to_a_box():
+    assert (decode(encoded(RGB), box=(4, 6, 10, 20)) == RGB[6:26, 0:20]).all()            # made square, moved inside
+    assert (decode(encoded(RGB), box=(-5, -5, 20, 20)) == RGB[:20, :20]).all()
+    assert decode(encoded(RGB), image_size=7, box=(4, 6, 10, 20)).shape == (7, 7, 3)
+    assert (decode(encoded(RGB), image_size=5, box=(10, 10, 20, 20)) == np.round(area_mean(RGB[10:30, 10:30], 5) + 1e-6)).mean() > .9
+    for box in ((40, 0, 5, 5), (0, -9, 5, 9), (0, 0, 0, 5), (np.nan, 0, 5, 5)):
+        with pytest.raises(ValueError, match="a.png.*outside"): decode(encoded(RGB), "a.png", box=box)
+
+
 # --- damage
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM"])
@@ -152,6 +188,83 @@ def test_bad_files_are_left_out_and_named(files, monkeypatch, memory):
     with pytest.raises(FileNotFoundError): Problems(problems[2:3]).settle("error", "toy")
     with pytest.warns(UserWarning, match="5 left out"): assert list(problems.settle("skip", "toy").columns) == ["name", "reason"]
     with pytest.raises(ValueError, match="did you mean 'skip'"): problems.settle("skipp", "toy")
+
+
+def test_threads_change_nothing_but_errors_come_out():
+    for n in (0, 1, 5, 31, 32, 33, 100):
+        for threads in (1, 2, 8):
+            seen = np.zeros(n, int)
+            def mark(k): seen[k] += 1
+            each(mark, n, threads)
+            assert (seen == 1).all()
+    def fail(k):
+        if k == 77: raise KeyError("77")
+    for threads in (1, 8):
+        with pytest.raises(KeyError, match="77"): each(fail, 100, threads)
+
+
+def test_what_is_known_about_files_is_not_read_again(files, monkeypatch, tmp_path):
+    monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets, "MEMORY", 0)
+    files[9].write_bytes(b"no image")
+    read, true = [], datasets.read_file
+    monkeypatch.setattr(datasets, "read_file", lambda path, name, *a: read.append(name) or true(path, name, *a))
+    names, first = [p.name for p in files], read_images(files, [p.name for p in files], Problems(), image_size=20)
+    assert sorted(read) == sorted(names)
+    read.clear(); problems = Problems()
+    again, good = read_images(files, names, problems, image_size=20)
+    assert read == ["9.png"] and [n for n, _ in problems] == ["9.png"] and (again[:] == first[0][:]).all() and (good == first[1]).all()
+    read.clear()
+    files[3].write_bytes(encoded(RAMP + np.uint8(99))); os.utime(files[5], ns=(1, 1)); files[7].unlink()
+    again, _ = read_images(files, names, Problems(), image_size=20)
+    assert sorted(read) == ["3.png", "5.png", "7.png", "9.png"] and (again[3] == decode(files[3].read_bytes(), image_size=20)).all() and len(again) == 68
+    read.clear()
+    read_images(files, names, Problems(), image_size=21)
+    assert len(read) == 70
+    part, _ = read_images(files[20:], names[20:], Problems(), image_size=20)
+    assert len(read) == 70 and (part[0] == decode(files[20].read_bytes(), image_size=20)).all()
+
+
+def test_headers_of_many_files_are_remembered(files, monkeypatch, tmp_path):
+    monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
+    files[0].write_bytes(b"no image"); files[1].write_bytes(encoded(RGB))
+    few = header_shapes(files)
+    monkeypatch.setattr(datasets, "MANY", 10)
+    assert (header_shapes(files) == few).all() and few[:3].tolist() == [[0, 0, 0], [48, 40, 3], [48, 40, 1]]
+    monkeypatch.setattr(datasets, "header_shape", lambda path: 1 / 0)
+    assert (header_shapes(files) == few).all()
+
+
+def test_an_interrupted_index_goes_on(files, monkeypatch, tmp_path):
+    monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(images_module, "BLOCK", 20)
+    done = []
+    def slow(k):
+        if len(done) == 50: raise KeyboardInterrupt
+        done.append(k)
+        return (k,)
+    monkeypatch.setattr(images_module, "THREADS", 1)
+    monkeypatch.setattr(images_module, "each", lambda f, n: [f(k) for k in range(n)])
+    with pytest.raises(KeyboardInterrupt): indexed(files, [("number", "i4")], slow)
+    done.clear()
+    rows, bad = indexed(files, [("number", "i4")], slow)
+    assert not bad and (rows["number"] == range(70)).all() and sorted(done) == list(range(40, 70))
+
+
+def test_rows_that_cannot_be_written_are_not_trusted(tmp_path):
+    file = RowFile(tmp_path / "rows", (4,), np.float32)
+    rows = [file.add(np.full(4, k)) for k in range(3)]
+    assert [file.read(r)[0] for r in rows] == [0, 1, 2] and RowFile(tmp_path / "rows", (4,), np.float32).read(rows[1])[3] == 1
+    file.file.close(); file.file = open(tmp_path / "rows", "rb", buffering=0)
+    assert file.add(np.zeros(4)) == -1
+    os.truncate(tmp_path / "rows", 20)
+    with pytest.raises(OSError, match="lost its end"): file.read(rows[2])
+
+
+def test_compact_paths(tmp_path):
+    for names in (["a.png"], ["a/b.png", "a/c.png"], ["ab/c.png", "ac/d.png"], ["a.png", "b/c/ü ö.png", "b/c"], []):
+        paths = [tmp_path / n for n in names]
+        assert [compact(paths)[k] for k in range(len(paths))] == [str(p) for p in paths]
 
 
 def test_unequal_sizes_and_channels_become_equal(tmp_path):
@@ -269,3 +382,20 @@ def test_doors_that_do_not_exist(tmp_path):
         with pytest.raises(FileNotFoundError, match="nowhere"): load(name, tmp_path / "nowhere")
         (tmp_path / "file").touch()
         with pytest.raises(NotADirectoryError, match="file"): load(name, tmp_path / "file")
+
+
+def test_every_corpus_module_offers_the_same(tmp_path):
+    for name in CORPORA:
+        module = corpus_module(name)
+        assert callable(module.load)
+        if name != "synthetic": assert callable(module.check) and module.DESCRIPTION.strip()
+        if name not in ("synthetic", "folder"): assert callable(module.fake)
+    with pytest.raises(ValueError, match="did you mean 'ckplus'"): check("ckpls", tmp_path)
+    with pytest.raises(TypeError, match="no option 'colour'"): check("affectnet", tmp_path, colour=1)
+    with pytest.raises(ValueError, match="drawn"): check("synthetic")
+
+
+def test_usable_means_images_in_every_split():
+    table = lambda **rows: pd.DataFrame(rows, ["happy", "sad"]).T.rename_axis("split")
+    assert Check("x", table(train=[1, 0], valid=[0, 2]), None).usable
+    for counts in (table(train=[0, 0]), table(valid=[1, 1]), table(train=[1, 1], valid=[0, 0]), table(train=[1, 1]).iloc[:0]): assert not Check("x", counts, None).usable

@@ -351,7 +351,7 @@ def state(model):
     with tf.GradientTape() as tape: y = tf.reduce_sum(model(X, training=False)**2)
     slopes = tape.gradient(y, model.trainable_variables)
     optimizer = model.optimizer.variables() if callable(model.optimizer.variables) else model.optimizer.variables
-    return [np.array(v) for v in (*slopes, *model.weights, *optimizer)], ([layer.trainable for layer in model.layers], [len(layer.weights) for layer in model.layers], model.to_json(), len(model.losses))
+    return [v.numpy() for v in (*slopes, *model.weights, *optimizer)], ([layer.trainable for layer in model.layers], [len(layer.weights) for layer in model.layers], model.to_json(), len(model.losses))
 
 
 def explainer(model, method): return Explainer(model, ALL[method], bounds=(-1., 1.))
