@@ -438,10 +438,8 @@ def fake(out, n=200, seed=0, release="original", broken=0):
 # %% ../nbs/01d_affectnet.ipynb #eac3bf10
 def landmarks_of(part, rows, size):
     "LazyImages of the landmarks (68, 2) float32 of `rows` of a part, in pixels of the face as it is read; NaN where there are none."
-    a, boxes, found = part.annotations, part.boxes, part.found[["width", "height"]]
-    def one(k):
-        box = None if np.isnan(boxes[k, 0]) else boxes[k]
-        return moved(a.points(a.row[k]), square(*found[k], box), size)
+    number, points, boxes, width, height = part.annotations.row, part.annotations.points, part.boxes, *(part.found[k].copy() for k in ("width", "height"))
+    def one(k): return moved(points(number[k]), square(width[k], height[k], None if np.isnan(boxes[k, 0]) else boxes[k]), size)
     return LazyImages(one, (68, 2), rows, np.float32)
 
 def unique_names(names):
@@ -467,13 +465,13 @@ def load(root, split="train", release=None, crop="face", margin=0., duplicates="
     problems = {s: Problems() for s in SETS}
     problems[split].settle(on_bad, "affectnet")
     if split not in find(root, release)[1]: raise FileNotFoundError(f"affectnet: {root} has no {split} split ({LISTS[split]} or {SETS[split]}/)")
-    release, parts, _ = survey(root, SETS if split == "train" else [split], problems, release, image_size, channels, crop, margin, duplicates, same, seed)
-    part, size = parts[split], image_size or SIDE
+    part = survey(root, SETS if split == "train" else [split], problems, release, image_size, channels, crop, margin, duplicates, same, seed)[1][split]
     skipped = problems[split].settle(on_bad, f"affectnet {split}")
-    rows, a = np.flatnonzero(part.fate == 0), part.annotations
+    skipped = pd.concat([skipped, pd.DataFrame(left_out(part), columns=["name", "reason"], dtype=object)], ignore_index=True)
+    rows, a, size = np.flatnonzero(part.fate == 0), part.annotations, image_size or SIDE
     images = LazyImages(part.read, (size, size, channels or 3), rows, digests=part.found["pixels"][rows])
     extras = dict(valence=a.valence[rows], arousal=a.arousal[rows], landmarks=landmarks_of(part, rows, size))
-    skipped = pd.concat([skipped, pd.DataFrame(left_out(part), columns=["name", "reason"], dtype=object)], ignore_index=True)
+    del part   # the largest table goes before the names come
     return Corpus(images, a.code[rows], EXPRESSIONS, unique_names(a.name[rows]), split, "affectnet", skipped, extras)
 
 # %% ../nbs/01d_affectnet.ipynb #c04d5ac0
