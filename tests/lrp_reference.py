@@ -217,7 +217,6 @@ class Method:
     fold: bool = False
     first: bool = False
     formula: str = "map"
-    options: dict = field(default_factory=dict)
 
 
 def lrp(rule, norm=z, **o): return Method("logit", rule, rule, norm, **o)
@@ -473,7 +472,7 @@ class Reference:
         elif method == "integrated_gradients": maps = self._integrated(xs, targets, **options)
         else:
             chosen = METHODS[method] if isinstance(method, str) else method
-            rows = [self._one(row, t, chosen, chosen.options | options, bounds) for row, t in zip(zip(*xs), targets)]
+            rows = [self._one(row, t, chosen, options, bounds) for row, t in zip(zip(*xs), targets)]
             maps = [np.stack(m) for m in zip(*rows)]
         return maps if isinstance(images, (list, tuple)) else maps[0]
 
