@@ -4,7 +4,7 @@
 __all__ = ['code_version', 'Entry', 'Store', 'resumable_array']
 
 # %% ../nbs/00b_store.ipynb #62c36eb4
-import dis, hashlib, inspect, json, shutil
+import dis, hashlib, inspect, json, shutil, time
 from dataclasses import dataclass
 from pathlib import Path
 import filelock, numpy as np, pandas as pd, zarr
@@ -70,6 +70,11 @@ class Entry:
         self.path.mkdir(parents=True, exist_ok=True)
         return self.path/name
 
+    @property
+    def seconds(self) -> float:
+        "Seconds that its resumable arrays took, interruptions aside."
+        return sum(json.loads(f.read_text()).get("seconds", 0) for f in self.path.glob("*.progress.json"))
+
     def lock(self):
         "Context in which no other process computes this entry."
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,10 +112,10 @@ def _open_array(path, shape, dtype, chunk, rows):
 
 # %% ../nbs/00b_store.ipynb #4a1bd0fe
 def _rows_done(file, shape, dtype, chunk):
-    "Rows finished by an earlier run of the same array; 0 where there is no usable record."
+    "Rows finished by earlier runs of the same array and the seconds they took; zeros where there is no usable record."
     try: record = json.loads(file.read_text())
-    except (OSError, ValueError): return 0
-    return record["rows"] if record.get("array") == [list(shape), str(np.dtype(dtype)), chunk] else 0
+    except (OSError, ValueError): return 0, 0
+    return (record["rows"], record.get("seconds", 0)) if record.get("array") == [list(shape), str(np.dtype(dtype)), chunk] else (0, 0)
 
 # %% ../nbs/00b_store.ipynb #c811cb01
 def resumable_array(entry:Entry, name:str, shape, dtype, chunk:int, compute, desc:str="") -> zarr.Array:
@@ -119,15 +124,16 @@ def resumable_array(entry:Entry, name:str, shape, dtype, chunk:int, compute, des
     Goes on after the last chunk that an earlier, interrupted call finished. Raises `ValueError` when `compute`
     returns rows of another shape. The caller holds `entry.lock()`."""
     path, file = entry.file(f"{name}.zarr"), entry.file(f"{name}.progress.json")
-    done = _rows_done(file, shape, dtype, chunk)
+    done, seconds = _rows_done(file, shape, dtype, chunk)
     array = _open_array(path, tuple(shape), dtype, chunk, done)
     with progress(total=shape[0], initial=done, desc=desc or name) as bar:
         for start in range(done, shape[0], chunk):
-            stop = min(start + chunk, shape[0])
+            stop, began = min(start + chunk, shape[0]), time.perf_counter()
             rows = np.asarray(compute(start, stop))
             if rows.shape != (stop - start, *shape[1:]):
                 raise ValueError(f"{name}: rows {start} to {stop} should have shape {(stop - start, *shape[1:])}, got {rows.shape}")
             array[start:stop] = rows
-            write_atomic(file, json.dumps(dict(rows=stop, array=[list(shape), str(np.dtype(dtype)), chunk])))
+            seconds += time.perf_counter() - began
+            write_atomic(file, json.dumps(dict(rows=stop, seconds=round(seconds, 3), array=[list(shape), str(np.dtype(dtype)), chunk])))
             bar.update(stop - start)
     return zarr.open_array(path, mode="r")
