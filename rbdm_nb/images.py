@@ -245,6 +245,10 @@ class RowFile:
         self.path, self.shape, self.dtype, self.bytes = Path(path), tuple(shape), np.dtype(dtype), int(np.prod(shape))*np.dtype(dtype).itemsize
         self.path.touch()
         self.file = open(self.path, "r+b", buffering=0)
+        self.measure()
+
+    def measure(self):
+        "Look how many rows there are; new ones come after them."
         self.rows = self.path.stat().st_size//self.bytes
         self.free = itertools.count(self.rows + 1)
 
@@ -259,7 +263,11 @@ class RowFile:
         if len(data) != self.bytes: raise OSError(f"{self.path} has lost its end; delete it, it will be made anew")
         return np.frombuffer(data, self.dtype).reshape(self.shape)
 
-    def sound(self, known): return known[known["row"] < self.rows]
+    def sound(self, known):
+        "Those of the `known` rows that are there, also where another process has added them since the file was opened."
+        self.measure()
+        return known[known["row"] < self.rows]
+
     def flush(self): os.fsync(self.file.fileno())
 
 # %% ../nbs/01i_images.ipynb #91616414

@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['OKABE_ITO', 'root', 'write_atomic', 'Parameter', 'declared', 'suggest', 'validate', 'smoke_values', 'parameters',
-           'progress', 'use_style', 'output', 'save_figure', 'save_table']
+           'progress', 'use_style', 'output', 'save_figure', 'save_table', 'save_text']
 
 # %% ../nbs/00a_notebooks.ipynb #afdea700
 import ast, difflib, os, re, sys, tempfile, json
@@ -151,10 +151,10 @@ def _bar_class():
 from tqdm import tqdm as _tqdm
 
 class _FileBar(_tqdm):
-    "A bar that writes where it is, as JSON, to the file named by RBDM_PROGRESS."
+    "A bar that writes where it is, as JSON, to the file named by RBDM_PROGRESS; nothing when it is cleared."
     def display(self, msg=None, pos=None):
         rate = self.format_dict.get("rate") or 0
-        state = dict(desc=self.desc, n=self.n, total=self.total, rate=rate)
+        state = {} if msg == "" else dict(desc=self.desc, n=self.n, total=self.total, rate=rate)
         write_atomic(os.environ["RBDM_PROGRESS"], json.dumps(state))
 
 # %% ../nbs/00a_notebooks.ipynb #79366372
@@ -180,14 +180,24 @@ def output(p) -> Path:
     return folder
 
 # %% ../nbs/00a_notebooks.ipynb #0fd26971
+def _save(path, content):
+    "Write a result of this run to `path`, and list it for `rbdm run`, if that runs this."
+    write_atomic(path, content)
+    if listed := os.environ.get("RBDM_OUTPUTS"):
+        with open(listed, "a", encoding="utf-8") as file: file.write(f"{path}\n")
+
 def save_figure(fig, p, name:str):
     "Write `fig` to `<output>/figures/<name>.png` and return it, so that a cell that ends with this call shows it once."
     import matplotlib.pyplot as plt
-    write_atomic(output(p)/"figures"/f"{name}.png", lambda path: fig.savefig(path, metadata={"Software": None}))
+    _save(output(p)/"figures"/f"{name}.png", lambda path: fig.savefig(path, metadata={"Software": None}))
     plt.close(fig)
     return fig
 
 def save_table(frame, p, name:str):
     "Write `frame` to `<output>/tables/<name>.csv` (floats in full) and return it."
-    write_atomic(output(p)/"tables"/f"{name}.csv", frame.to_csv(index=frame.index.name is not None, lineterminator="\n"))
+    _save(output(p)/"tables"/f"{name}.csv", frame.to_csv(index=frame.index.name is not None, lineterminator="\n"))
     return frame
+
+def save_text(text:str, p, name:str):
+    "Write `text` to `<output>/tables/<name>`; `name` with its ending: `run_none.json`."
+    _save(output(p)/"tables"/name, text)
