@@ -1,12 +1,12 @@
 "The runner on small projects: order, failure, time limits, interruption, states."
-import json, os, signal, subprocess, sys, textwrap, time
+import io, json, os, signal, subprocess, sys, textwrap, time
 from pathlib import Path
 
 import nbformat
 import pytest
 
 from rbdm_nb import pipeline
-from rbdm_nb.runner import execute, run_set
+from rbdm_nb.runner import Display, execute, run_set
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMON = 'output: str = "outputs/demo"  # folder of results\nmask: str = "mean"  # what to hide; one of: none, mean, negative\nrate: float = 0.5  # learning rate\n'
@@ -27,14 +27,25 @@ def write_set(text, name="demo"):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    "An empty project with three modules, as the working folder."
+    "An empty project with three modules beside the package's own, as the working folder."
     (tmp_path/"settings.ini").write_text("[DEFAULT]\nlib_name = rbdm_nb\n")
     for folder in ("nbs", "params", "rbdm_nb"): (tmp_path/folder).mkdir()
-    (tmp_path/"rbdm_nb"/"__init__.py").write_text("")
+    (tmp_path/"rbdm_nb"/"__init__.py").write_text(f"__path__.append({str(REPOSITORY/'rbdm_nb')!r})\n")
     for module in ("low", "middle", "high"): (tmp_path/"rbdm_nb"/f"{module}.py").write_text("x = 1\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("IN_TEST", raising=False)
     return tmp_path
+
+
+# for cells: save a result; wait for another notebook, which in vain is an error
+SAVE = "from types import SimpleNamespace\nfrom rbdm_nb.notebooks import save_text\nsave = lambda text, name: save_text(text, SimpleNamespace(output=output), name)\n"
+WAIT = """import os, time
+def tell(name): open(name, "w").close()
+def wait(name, end=time.monotonic() + 60):
+    while not os.path.exists(name):
+        assert time.monotonic() < end, f"{name} did not come"
+        time.sleep(0.05)
+"""
 
 
 def record(run, folder="outputs/demo"): return json.loads(Path(folder, "provenance", f"{run}.json").read_text())
@@ -137,7 +148,7 @@ def test_the_projects_own_sets_are_valid(monkeypatch):
 # --- running
 
 def test_a_set_from_start_to_end(project):
-    write_notebook("01_low", "#| default_exp low", "from pathlib import Path\nPath(output, 'tables').mkdir(exist_ok=True)\nPath(output, 'tables/t.csv').write_text(mask)")
+    write_notebook("01_low", "#| default_exp low", SAVE + "save(mask, 't.csv')")
     write_notebook("02_middle", "#| default_exp middle\nimport os\nfrom rbdm_nb.low import x", "print('in', os.getcwd(), 'test mode', 'IN_TEST' in os.environ)")
     write_notebook("03_fails", "from rbdm_nb.low import x\nprint('so far')", "raise RuntimeError('over\\nand out')", "print('never')")
     write_notebook("04_high", "#| default_exp high", "from rbdm_nb.middle import x")
@@ -174,11 +185,12 @@ def test_a_set_from_start_to_end(project):
     assert states(path)["02_middle"] == "missing"
 
 
-def test_failure_stops_what_stands_on_it_and_nothing_else(project):
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_failure_stops_what_stands_on_it_and_nothing_else(project, jobs):
     write_notebook("01_low", "#| default_exp low", "1/0")
     write_notebook("02_middle", "#| default_exp middle", "from rbdm_nb.low import x")
     write_notebook("03_other", "import os")
-    outcomes = run_set(write_set("notebooks: {01_low: , 02_middle: , 03_other: }\n"))
+    outcomes = run_set(write_set("notebooks: {01_low: , 02_middle: , 03_other: }\n"), jobs=jobs)
     assert [o.status for o in outcomes] == ["failed", "stopped", "done"]
     assert not Path("outputs/demo/notebooks/02_middle.ipynb").exists()
 
@@ -203,17 +215,15 @@ def test_time_limit_is_for_the_notebook(project):
 
 def test_progress_within_a_cell_is_shown(project):
     write_notebook("01_slow", "import json, os, time\nfor n in range(3):\n    with open(os.environ['RBDM_PROGRESS'], 'w') as f: json.dump(dict(desc='epoch', n=n, total=3, rate=2), f)\n    time.sleep(0.8)")
-    import io
-    from rbdm_nb.runner import Display
     run, = pipeline.runs(pipeline.read_set(write_set("notebooks: {01_slow: }\n")))
     log = io.StringIO()
     execute(run, display=Display(1, log, every=0.1))
     assert "epoch 2/3, 2.0/s" in log.getvalue()
 
 
-def _runner(project):
+def _runner(project, jobs=1):
     "A runner in a process of its own."
-    code = "from rbdm_nb.runner import run_set; run_set('params/demo.yaml', force=True)"
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rbdm_nb.runner import run_set; run_set('params/demo.yaml', force=True, jobs={jobs})"
     return subprocess.Popen([sys.executable, "-c", code], cwd=project, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -258,3 +268,110 @@ def test_a_runner_that_is_asked_to_stop_says_so_in_the_record(project):
     runner.terminate()
     assert runner.wait(20) == 143
     assert record("01_low")["error"]["name"] == "Interrupted" and states(path) == {"01_low": "failed"}
+
+
+def test_a_result_that_no_run_lists_is_named(project):
+    write_notebook("01_low", SAVE + "save('1', 'mine.csv')\nopen(f'{output}/tables/nobodys.csv', 'w').close()")
+    path, log = write_set("notebooks: {01_low: }\n"), io.StringIO()
+    run_set(path, stream=log)
+    assert list(record("01_low")["outputs"]) == ["tables/mine.csv"]
+    assert "tables/nobodys.csv is in no record" in log.getvalue() and "mine.csv is" not in log.getvalue()
+
+
+# --- side by side
+
+@pytest.mark.parametrize("jobs", [0, -1, 1.5, "2", None])
+def test_refused_numbers_of_jobs(project, jobs):
+    write_notebook("01_low")
+    with pytest.raises(ValueError, match="jobs must be a whole number from 1 on"): run_set(write_set("notebooks: {01_low: }\n"), jobs=jobs)
+    assert not Path("outputs").exists()
+
+
+def test_runs_overlap_keep_their_order_and_own_what_they_save(project):
+    "Two runs of 02_middle wait for each other; 03_high needs both, 04_alone none. Names sort against the order."
+    write_notebook("05_low", "#| default_exp low", WAIT + "time.sleep(1)\ntell('low')")
+    write_notebook("02_middle", "#| default_exp middle", "#| export\nfrom rbdm_nb.low import x", SAVE + WAIT + "assert os.path.exists('low')",
+                   "other = dict(none='mean', mean='none')[mask]\nsave(mask, f'first_{mask}.csv')\ntell(mask)\nwait(other)",
+                   "save(mask, f'second_{mask}.csv')\ntell(f'{mask}.over')\nprint(os.environ['RBDM_PROGRESS'])")
+    write_notebook("03_high", "#| default_exp high", "from rbdm_nb.middle import x", WAIT + "assert os.path.exists('none.over') and os.path.exists('mean.over')")
+    write_notebook("04_alone", "import os")
+    path, log = write_set("notebooks:\n  03_high:\n  02_middle: [{mask: none}, {mask: mean}]\n  05_low:\n  04_alone:\n"), io.StringIO()
+    before = dict(os.environ)
+    outcomes = run_set(path, jobs=3, stream=log)
+    assert [(o.run.name, o.status, o.why) for o in outcomes] == [(n, "done", "") for n in ("04_alone", "05_low", "02_middle.mask=none", "02_middle.mask=mean", "03_high")]
+    for mask in ("none", "mean"): assert list(record(f"02_middle.mask={mask}")["outputs"]) == [f"tables/first_{mask}.csv", f"tables/second_{mask}.csv"]
+    assert record("03_high")["outputs"] == {} and dict(os.environ) == before and Path.cwd() == project
+    lines = log.getvalue().splitlines()
+    assert all(sum(f"[{i}/5] {o.run.name}: " in line for line in lines) == 2 for i, o in enumerate(outcomes, 1)) and len(lines) == 10
+    assert set(states(path).values()) == {"there"}
+
+
+def test_results_do_not_depend_on_the_number_of_jobs(project):
+    write_notebook("01_low", "#| default_exp low", SAVE + "save(f'{mask} {rate}', f'{mask}.csv')")
+    write_notebook("02_middle", "from rbdm_nb.low import x", SAVE + "from pathlib import Path\nsave(''.join(f.read_text() for f in sorted(Path(output, 'tables').glob('*.csv'))), 'all.txt')")
+    path = write_set("notebooks:\n  01_low: [{mask: none}, {mask: mean}]\n  02_middle:\n")
+    kept = []
+    for jobs in (1, 2):
+        outcomes = run_set(path, jobs=jobs, force=True)
+        records = [record(o.run.name) for o in outcomes]
+        kept.append([(o.run.name, o.status, r["outputs"], r["made_from"]) for o, r in zip(outcomes, records)])
+    assert kept[0] == kept[1] and list(kept[0][-1][2]) == ["tables/all.txt"]
+
+
+def test_who_waits_for_a_thing_that_another_run_makes_says_so(project):
+    entry = "from rbdm_nb.store import Store\nentry = Store(f'{output}/store').entry('maps', method='deep_taylor')\n"
+    write_notebook("01_makes", WAIT + entry + "with entry.lock():\n    tell('held')\n    wait('seen')\n    entry.finish(images=3)")
+    write_notebook("02_waits", WAIT + entry + "wait('held')\nwith entry.lock(): assert entry.complete")
+
+    class Log(io.StringIO):
+        "Lets the one go on when the other has said that it waits."
+        def write(self, text):
+            if "waiting for maps" in text: Path("seen").touch()
+            return super().write(text)
+    log = Log()
+    assert [o.status for o in run_set(write_set("notebooks: {01_makes: , 02_waits: }\n"), jobs=2, stream=log)] == ["done", "done"]
+    assert "[2/2] 02_waits: cell 3/3, waiting for maps" in log.getvalue() and "which another run is making" in log.getvalue()
+
+
+def _alive(pid):
+    "Whether process `pid` runs; one that is over and only not yet collected does not."
+    try: return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError): return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc which processes there are")
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
+def test_a_stopped_runner_leaves_records_and_no_kernels(project, number, status):
+    for module in ("__init__", "low", "middle", "high"): Path(f"rbdm_nb/{module}.py").unlink()
+    Path("rbdm_nb").rmdir()
+    cell = "import os, subprocess, time\nchild = subprocess.Popen(['sleep', '60'])\nwith open('.new' + mask, 'w') as f: f.write(f'{os.getpid()} {child.pid}')\nos.rename('.new' + mask, mask)\ntime.sleep(60)"
+    write_notebook("01_low", cell)
+    path = write_set("notebooks:\n  01_low: [{mask: none}, {mask: mean}, {mask: negative}]\n")
+    runner = _runner(project, jobs=2)
+    for mask in ("none", "mean"): _wait_for(mask)
+    runner.send_signal(number)
+    time.sleep(0.2)
+    runner.send_signal(number)   # impatience changes nothing
+    assert runner.wait(60) == status
+    assert not any(_alive(pid) for mask in ("none", "mean") for pid in Path(mask).read_text().split())
+    for mask in ("none", "mean"):
+        assert record(f"01_low.mask={mask}")["error"]["name"] == "Interrupted"
+        assert nbformat.read(f"outputs/demo/notebooks/01_low.mask={mask}.ipynb", as_version=4).cells[-1].metadata.papermill.status == "failed"
+    assert states(path) == {"01_low.mask=none": "failed", "01_low.mask=mean": "failed", "01_low.mask=negative": "missing"} and not Path("negative").exists()
+    assert not list(Path("outputs/demo/notebooks").glob(".*"))
+
+
+def test_each_running_notebook_has_a_line_in_a_terminal():
+    class Terminal(io.StringIO):
+        def isatty(self): return True
+    screen = Terminal()
+    display = Display(3, screen)
+    none, mean = display.start(1, "06_trainee.mask=none", 4), display.start(2, "06_trainee.mask=mean", 4)
+    none.inner(dict(desc="epoch", n=1, total=3, rate=2))
+    mean.cell()
+    assert "\n" in screen.getvalue() and "[2/3] 06_trainee.mask=mean" in screen.getvalue().rpartition("\n")[2]   # the second line is below the first
+    none.end("done in 0:07")
+    mean.end("failed in 0:08")
+    text = screen.getvalue()
+    assert "[1/3] 06_trainee.mask=none |" in text and "epoch 1/3, 2.0/s" in text and "1/4 cells" in text
+    assert "[1/3] 06_trainee.mask=none: done in 0:07\n" in text and text.rstrip().endswith("[2/3] 06_trainee.mask=mean: failed in 0:08")
