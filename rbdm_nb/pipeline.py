@@ -5,7 +5,7 @@ __all__ = ['LIBRARY', 'Values', 'imported', 'source_digest', 'Notebook', 'read_n
            'ParameterSet', 'read_set', 'Run', 'runs', 'made_from', 'State', 'read_record', 'state', 'seal']
 
 # %% ../nbs/00c_pipeline.ipynb #c9ccdc5e
-import ast, graphlib, hashlib, heapq, json, re
+import ast, graphlib, hashlib, heapq, json, re, threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +20,12 @@ def _python(source):
     "`source` of a cell without the lines that only IPython reads (`%magic`, `!command`)."
     return re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", source)
 
+_PARSING = threading.Lock()
+
+def _tree(source):
+    "The syntax tree of `source`; one at a time, as some Pythons (3.11) fail in two threads at once (`SystemError`: recursion depth mismatch)."
+    with _PARSING: return ast.parse(_python(source))
+
 def _names(node):
     "Modules of this package that one import statement names."
     if isinstance(node, ast.Import): return [a.name.split(".")[1] for a in node.names if a.name.startswith(f"{LIBRARY}.")]
@@ -30,7 +36,7 @@ def _names(node):
 # %% ../nbs/00c_pipeline.ipynb #65e8f221
 def imported(source:str, inside:bool=False) -> set:
     "Names of this package's modules that Python code `source` imports; with `inside`, also those imported within functions. Raises `SyntaxError`."
-    found, todo = set(), [ast.parse(_python(source))]
+    found, todo = set(), [_tree(source)]
     while todo:
         node = todo.pop()
         if isinstance(node, (ast.Import, ast.ImportFrom)): found.update(_names(node))
@@ -47,7 +53,7 @@ def _without_docstrings(tree):
 
 def source_digest(*sources) -> str:
     "SHA-256 of Python `sources`, comments, docstrings and layout aside."
-    text = "\0".join(ast.unparse(_without_docstrings(ast.parse(_python(s)))) for s in sources)
+    text = "\0".join(ast.unparse(_without_docstrings(_tree(s))) for s in sources)
     return hashlib.sha256(text.encode()).hexdigest()
 
 # %% ../nbs/00c_pipeline.ipynb #15107e6a

@@ -1,5 +1,6 @@
 "The runner on small projects: order, failure, time limits, interruption, states."
 import io, json, os, signal, subprocess, sys, textwrap, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -304,6 +305,20 @@ def test_runs_overlap_keep_their_order_and_own_what_they_save(project):
     lines = log.getvalue().splitlines()
     assert all(sum(f"[{i}/5] {o.run.name}: " in line for line in lines) == 2 for i, o in enumerate(outcomes, 1)) and len(lines) == 10
     assert set(states(path).values()) == {"there"}
+
+
+def test_sources_are_parsed_one_at_a_time(monkeypatch):
+    "In two threads at once, ast.parse of Python 3.11 fails now and then."
+    parse, inside, most = pipeline.ast.parse, [], []
+    def slow(source):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.01)
+        inside.pop()
+        return parse(source)
+    monkeypatch.setattr(pipeline.ast, "parse", slow)
+    with ThreadPoolExecutor(4) as pool: list(pool.map(pipeline.source_digest, ["x = 1"]*8))
+    assert most == [1]*8
 
 
 def test_results_do_not_depend_on_the_number_of_jobs(project):
