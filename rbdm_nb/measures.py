@@ -296,14 +296,16 @@ def cost(records:list, levels=()) -> pd.DataFrame:
 
 # %% ../nbs/07c_measures.ipynb #99d78c5d
 def remains(records:list, measure:str="area") -> pd.DataFrame:
-    "One row a mask and control: gain of each over no mask in `measure`, what remains of the mask's beyond the control's with 95 % interval and corrected p, and as a share where there is a gain."
-    tests = comparisons(records)
-    tests = tests[tests.measure == measure]
-    gain = tests[tests.question == "against no mask"].set_index("condition").difference
-    rows = [dict(condition=t.condition, control=t.against, seeds=t.seeds, gain=gain.get(t.condition, np.nan), control_gain=gain.get(t.against, np.nan), remains=t.difference, low=t.low, high=t.high, p_holm=t.p_holm)
-            for t in tests[tests.question == "against a control"].itertuples()]
-    frame = pd.DataFrame(rows, columns="condition control seeds gain control_gain remains low high p_holm".split())
-    return frame.assign(share=np.where(frame.gain > 0, frame.remains/frame.gain.where(frame.gain > 0), np.nan))
+    """One row a mask and control, over the seeds both have: gain of each over no mask in `measure`, what remains of the mask's beyond the control's, with 95 % interval and corrected p,
+    and as a `share` of the gain where both gain (1 where the control does not)."""
+    tests, wide = comparisons(records), scores(records).pivot(index="seed", columns="condition", values=measure)
+    rows = []
+    for t in tests[(tests.measure == measure) & (tests.question == "against a control")].itertuples():
+        both = wide[[t.condition, t.against]].dropna()
+        gain, control = both.sub(wide.get("none", pd.Series(dtype=float)).reindex(both.index), axis=0).mean(skipna=False)
+        share = min(t.difference/gain, 1) if gain > 0 else float("nan")
+        rows.append(dict(condition=t.condition, control=t.against, seeds=t.seeds, gain=gain, control_gain=control, remains=t.difference, low=t.low, high=t.high, p_holm=t.p_holm, share=share))
+    return pd.DataFrame(rows, columns="condition control seeds gain control_gain remains low high p_holm share".split())
 
 # %% ../nbs/07c_measures.ipynb #7b59cd83
 def momenta(records:list) -> pd.DataFrame:

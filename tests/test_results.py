@@ -1,0 +1,369 @@
+"Results from records: statistics against second implementations and closed forms, damaged records, and studies of any size."
+import itertools, json
+from types import SimpleNamespace
+import matplotlib
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import nbformat, numpy as np, pandas as pd, pytest
+from hypothesis import given, settings, strategies as st
+from scipy import stats
+from sklearn.metrics import f1_score, recall_score
+from rbdm_nb import measures as m, results
+from rbdm_nb.notebooks import declared, root
+from rbdm_nb.trainee import record_text, records as read_records
+
+few = settings(max_examples=40, deadline=None, derandomize=True)
+shares = st.floats(0, 1, allow_nan=False)
+
+
+def curve(values, step=100): return [dict(images_seen=step*(i + 1), val_f1=v) for i, v in enumerate(values)]
+
+
+def set_of_runs():
+    "Seven conditions, controls and an untrained Trainer; three seeds of some."
+    runs = [m.invented("none", 0, s) for s in range(3)]
+    for mask in ("negative", "mean", "perceptive", "random"):
+        runs += [m.invented(mask, 2, s, 0.05) for s in range(3)] + [m.invented(mask, 0, 0, 0.03)]
+    return runs + [m.invented("mean", 2, 0, 0.02, label="untrained"), m.invented("ellipse", 2, 0, 0.01)]
+
+
+RUNS = set_of_runs()
+
+
+# --- numbers of one curve
+
+@given(st.lists(shares, min_size=1, max_size=8), shares)
+@few
+def test_images_to_finds_the_first_place_on_a_fine_grid(values, level):
+    x = np.linspace(100, 100*len(values), 100*(len(values) - 1) + 1)
+    above = np.interp(x, 100*np.arange(1, len(values) + 1), values) >= level
+    found = m.images_to(curve(values), level)
+    if max(values) < level: assert found == np.inf
+    elif np.isfinite(found) and above.any(): assert x[above][0] - 1.001 <= found <= x[above][0] + 1e-6
+
+
+@given(st.lists(shares, min_size=1, max_size=8), shares, shares)
+@few
+def test_a_higher_level_is_not_reached_earlier(values, a, b):
+    assert m.images_to(curve(values), min(a, b)) <= m.images_to(curve(values), max(a, b))
+
+
+@given(st.lists(shares, min_size=2, max_size=8), st.floats(0.01, 1))
+@few
+def test_area_is_the_mean_height(values, part):
+    end = 100 + part*100*(len(values) - 1)
+    middles = 100 + (end - 100)*(np.arange(20000) + 0.5)/20000
+    assert m.area(curve(values), end) == pytest.approx(np.interp(middles, 100*np.arange(1, len(values) + 1), values).mean(), abs=1e-3)
+
+
+def test_area_of_a_straight_line_is_the_mean_of_its_ends():
+    assert m.area(curve([0.2, 0.3, 0.4, 0.5])) == pytest.approx(0.35)
+    assert m.area(curve([0.4])) == 0.4
+    with pytest.raises(ValueError, match="covers 100 to 200"): m.area(curve([0.1, 0.2]), 201)
+
+
+def test_where_a_lead_is_lost():
+    runs = lambda a, b: [dict(name=n, seed=0, curve=curve(v)) for n, v in (("a", a), ("b", b))]
+    assert results.lead_lost(runs([.5, .5, .2], [.1, .4, .4]), "a", "b") == pytest.approx(200 + 100/3)
+    assert results.lead_lost(runs([.5, .1, .5, .1], [.2, .2, .2, .2]), "a", "b") == pytest.approx(375), "only the last crossing counts"
+    assert results.lead_lost(runs([.1, .5], [.2, .2]), "a", "b") == np.inf
+    assert np.isnan(results.lead_lost(runs([.1, .1], [.2, .2]), "a", "b"))
+
+
+# --- statistics
+
+def closed_testing(p):
+    "Holm's corrected p-values by their definition: the largest Bonferroni p of all sets of hypotheses that a hypothesis is in."
+    sets = [s for k in range(1, len(p) + 1) for s in itertools.combinations(range(len(p)), k)]
+    return [max(min(1, len(s)*min(p[i] for i in s)) for s in sets if i in s) for i in range(len(p))]
+
+
+@given(st.lists(shares, min_size=1, max_size=7))
+@few
+def test_holm_is_closed_testing_with_bonferroni(p):
+    assert m.holm(p) == pytest.approx(closed_testing(p))
+    assert (m.holm(p) >= np.array(p) - 1e-15).all()
+
+
+def test_holm_does_not_count_tests_that_were_not_made():
+    corrected = m.holm([0.01, np.nan, 0.02])
+    assert corrected[[0, 2]] == pytest.approx([0.02, 0.02]) and np.isnan(corrected[1])
+    assert len(m.holm([])) == 0
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=9).filter(lambda v: np.std(v) > 1e-3))
+@few
+def test_paired_test_and_interval_against_scipy(d):
+    found, there = m.paired(d), stats.ttest_rel(d, np.zeros(len(d)))
+    assert found["p"] == pytest.approx(there.pvalue)
+    assert (found["low"], found["high"]) == pytest.approx(tuple(there.confidence_interval()))
+    assert (found["p"] < 0.05) == (not found["low"] <= 0 <= found["high"]) or abs(found["p"] - 0.05) < 1e-9
+
+
+def test_paired_test_of_three_seeds_in_closed_form():
+    d = np.array([0.01, 0.03, 0.08])
+    t = d.mean()/(d.std(ddof=1)/np.sqrt(3))
+    assert m.paired(d)["p"] == pytest.approx(1 - t/np.sqrt(2 + t*t)), "Student's distribution with two degrees of freedom has this closed form"
+
+
+@pytest.mark.parametrize("d, p", [([0., 0., 0.], 1), ([0.5, 0.5], 0)])
+def test_differences_without_spread(d, p): assert m.paired(d)["p"] == p
+
+
+def test_one_seed_is_not_tested():
+    assert np.isnan([m.paired([0.2])[k] for k in ("low", "high", "p")]).all() and m.paired([0.2])["difference"] == 0.2
+
+
+def exact(b, c):
+    "Two-sided sign test by counting all outcomes."
+    n = b + c
+    ways = [len(list(itertools.combinations(range(n), k))) for k in range(n + 1)]
+    return min(1, 2*sum(ways[:min(b, c) + 1])/2**n)
+
+
+@pytest.mark.parametrize("b, c", [(0, 0), (0, 1), (5, 1), (4, 4), (1, 9), (12, 3)])
+def test_mcnemar_by_counting(b, c):
+    x = np.array([True]*b + [False]*c + [True]*20 + [False]*7)
+    y = np.array([False]*b + [True]*c + [True]*20 + [False]*7)
+    found = m.mcnemar(x, y)
+    assert found["p"] == pytest.approx(exact(b, c)) and (found["only_condition"], found["only_against"]) == (b, c)
+    assert found["difference"] == pytest.approx(x.mean() - y.mean())
+    other = m.mcnemar(y, x)
+    assert other["p"] == found["p"] and other["low"] == pytest.approx(-found["high"])
+
+
+def test_mcnemar_interval_against_the_bootstrap():
+    from rbdm_nb.comparison import bootstrap
+    draw = np.random.default_rng(0)
+    x, y = draw.random(2000) < 0.6, draw.random(2000) < 0.5
+    found = m.mcnemar(x, y)
+    assert (found["low"], found["high"]) == pytest.approx(bootstrap(x.astype(float) - y, draws=4000), abs=0.003)
+
+
+def test_mcnemar_refuses_other_images():
+    with pytest.raises(ValueError, match="cannot be paired"): m.mcnemar(np.ones(3, bool), np.ones(4, bool))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
+@few
+def test_class_scores_against_scikit_learn(pairs):
+    true, said = map(list, zip(*pairs))
+    counts = np.zeros((4, 4), int)
+    np.add.at(counts, (true, said), 1)
+    found = m.class_scores(counts)
+    present = np.unique(true)
+    for name, score in (("recall", recall_score), ("f1", f1_score)):
+        assert found[name][present] == pytest.approx(score(true, said, labels=present, average=None, zero_division=0))
+        assert np.isnan(np.delete(found[name], present)).all()
+
+
+def test_resampled_interval_of_recall_against_its_formula():
+    counts = np.array([[60, 40], [30, 170]])
+    drawn = m.class_scores(m.resampled(counts, 0, "a", 8000))["recall"]
+    assert drawn.mean(0) == pytest.approx([0.6, 0.85], abs=0.005)
+    assert drawn.std(0) == pytest.approx([np.sqrt(.6*.4/100), np.sqrt(.85*.15/200)], rel=0.05)
+    assert not np.array_equal(m.resampled(counts, 0, "a", 5), m.resampled(counts, 0, "b", 5))
+
+
+def test_majority_f1_against_scikit_learn():
+    true = [0]*5 + [1]*3 + [3]*2
+    assert results.majority_f1(np.diag([5, 3, 0, 2])) == pytest.approx(f1_score(true, [0]*10, average="macro", labels=[0, 1, 3], zero_division=0))
+
+
+# --- records
+
+@pytest.mark.parametrize("field", m.FIELDS)
+def test_a_record_without_a_field_is_refused(field):
+    broken = {k: v for k, v in RUNS[0].items() if k != field}
+    with pytest.raises(ValueError, match=rf"run_.*\.json: {field} is missing; delete it and run 06_trainee"): m.checked(broken)
+
+
+def with_row(**change): return lambda r: dict(curve=[r["curve"][0] | change, *r["curve"][1:]])
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda r: dict(best_epoch=1 + r["best_epoch"] % 4), "best_epoch is"),
+    (lambda r: dict(curve=[]), "cannot be read"),
+    (lambda r: dict(curve=r["curve"][::-1]), "epochs of its curve"),
+    (lambda r: dict(curve="none"), "cannot be read"),
+    (with_row(epoch=7), "epochs of its curve"),
+    (with_row(images_seen=9999), "images_seen does not grow"),
+    (with_row(val_f1=1.5), "not between 0 and 1"),
+    (with_row(val_f1=float("nan")), "not between 0 and 1"),
+    (with_row(val_f1="much"), "cannot be read"),
+    (lambda r: dict(confusion=r["confusion"][:-1]), "confusion matrix does not count"),
+    (lambda r: dict(confusion=np.abs(np.subtract(r["confusion"], 1)).tolist()), "confusion matrix does not count"),
+    (lambda r: dict(valid_images=r["valid_images"] + 8), "confusion matrix does not count"),
+    (lambda r: dict(correct=r["correct"][:-2]), "bits in `correct`"),
+    (lambda r: dict(correct="zz" + r["correct"][2:]), "cannot be read"),
+    (lambda r: dict(correct="00"*(len(r["correct"])//2)), "bits in `correct`"),
+])
+def test_a_damaged_record_is_refused_with_file_and_remedy(change, words):
+    record = RUNS[0] | change(RUNS[0])
+    with pytest.raises(ValueError, match=rf"tables/run_{RUNS[0]['tag']}\.json: .*{words}.*; delete it and run 06_trainee"): m.study([record], 0.9)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"tag": "x"}', "\x00\x01"])
+def test_a_damaged_file_is_refused_by_name(tmp_path, text):
+    (tmp_path/"tables").mkdir()
+    (tmp_path/"tables"/"run_x.json").write_text(text)
+    with pytest.raises(ValueError, match=r"run_x\.json.*delete it and run 06_trainee"): read_records(tmp_path)
+
+
+def test_records_that_differ_otherwise_are_left_out_and_named():
+    strange = m.invented("mean", 2, 7) | dict(batch_size=64)
+    kept, out = m.study([*RUNS, strange], 0.9)
+    assert len(kept) == len(RUNS) and out.values.tolist() == [[strange["tag"], "other batch_size: 64"]]
+    assert m.study(RUNS, 0.99)[0] == [] and m.study([r | dict(momentum=0.999) for r in RUNS], 0)[0] != []
+
+
+def test_two_records_of_one_run_are_refused():
+    with pytest.raises(ValueError, match="run_copy.json.* are both mean → none, seed 0"): m.study([*RUNS, m.invented("mean", 2) | dict(tag="copy")], 0.9)
+
+
+# --- studies
+
+def tables(records):
+    runs, _ = m.study(records, 0.9)
+    return [m.curves(runs), m.scores(runs, (0.2, 0.4)), m.by_condition(m.scores(runs, (0.2, 0.4))), m.comparisons(runs), m.image_comparisons(runs), m.class_differences(runs), m.cost(runs, (0.2,)),
+            m.remains(runs), m.momenta(records), m.twins(runs), results.statements(runs)], [results.speed(runs, (0.2, 0.4)), results.certainty(runs), results.control_sentences(runs), results.best_masked(runs)]
+
+
+def test_the_order_of_records_changes_nothing():
+    before = tables(RUNS)
+    for seed in range(3):
+        frames, words = tables([RUNS[i] for i in np.random.default_rng(seed).permutation(len(RUNS))])
+        for a, b in zip(before[0], frames): pd.testing.assert_frame_equal(a, b)
+        assert words == before[1]
+
+
+@pytest.mark.parametrize("records", [[], RUNS[:1], RUNS[4:5], RUNS[:3], [RUNS[0], RUNS[3]], [RUNS[0], RUNS[4]]], ids=["nothing", "no mask", "one mask", "no mask, seeds", "two", "two without a shared seed"])
+def test_a_study_may_be_small(records):
+    frames, words = tables(records)
+    assert len(frames[1]) == len(records)
+    assert set(frames[-1].agrees) <= {"yes", "no", "not run", "open"}
+    if len(records) < 2: assert set(frames[-1].agrees) <= {"not run"} and frames[3].empty and frames[4].empty
+
+
+def test_differences_are_taken_within_seeds():
+    runs, _ = m.study(RUNS, 0.9)
+    table, test = m.scores(runs), m.comparisons(runs)
+    row = test[(test.condition == "mean → none") & (test.against == "none") & (test.measure == "best_f1")].iloc[0]
+    by_hand = [table[(table.condition == n)].sort_values("seed").best_f1.to_numpy() for n in ("mean → none", "none")]
+    assert row.p == pytest.approx(stats.ttest_rel(*by_hand).pvalue) and row.seeds == 3
+    for _, part in test.groupby("measure"): assert part.p_holm.dropna().tolist() == pytest.approx(closed_testing(part.p.dropna().tolist()) if part.p.notna().sum() < 13 else m.holm(part.p.dropna()).tolist())
+
+
+def test_a_condition_against_itself_has_no_difference():
+    copy = [m.invented("none", 0, s) | dict(mask="mean", switch_epoch=2, condition="mean → none", tag=f"copy{s}") for s in range(3)]
+    runs, _ = m.study([m.invented("none", 0, s) for s in range(3)] + copy, 0.9)
+    assert (m.comparisons(runs).difference == 0).all() and (m.comparisons(runs).p == 1).all() and (m.image_comparisons(runs).p == 1).all()
+    assert (m.class_differences(runs).difference == 0).all()
+    assert "corrected p = 1: not more than seeds may explain" in results.certainty(runs)[0]
+
+
+def test_gain_is_control_and_remainder():
+    left = m.remains(m.study(RUNS, 0.9)[0])
+    assert len(left) and (left.gain - left.control_gain).to_numpy() == pytest.approx(left.remains.to_numpy())
+    assert ((left.share <= 1) | left.share.isna()).all() and left.share[left.gain <= 0].isna().all()
+    assert {"random → none", "mean → none (untrained)", "ellipse → none"} <= set(left.control)
+
+
+def test_cost_counts_what_a_mask_needs():
+    table = m.cost(m.study(RUNS, 0.9)[0], (0.05, 0.99)).set_index("condition")
+    assert table.loc["none", ["total", "trainer"]].tolist() == [40, 0] and table.loc["mean", ["total", "trainer", "relevance", "masks"]].tolist() == [162, 100, 20, 2]
+    assert (table["seconds_to_0.05"].drop("none") > 122).all() and np.isinf(table["seconds_to_0.99"]).all()
+    unknown = m.invented("mean", 2) | dict(trainer=dict(seconds=None, relevance_seconds=1, mask_seconds=1))
+    assert np.isnan(m.cost(m.study([unknown], 0.9)[0]).total[0]), "what is not known is not free"
+
+
+def test_intervals_of_classes_over_seeds_or_images():
+    classes = m.class_differences(m.study(RUNS, 0.9)[0])
+    assert set(classes[classes.condition == "mean"].interval_over) == {"images"} and set(classes[classes.condition == "mean → none"].interval_over) == {"seeds"}
+    assert ((classes.low <= classes.difference) & (classes.difference <= classes.high)).all()
+
+
+def steady(name, mask, switch, values, seed=0):
+    "A run whose curve is given; the rest is invented."
+    base = m.invented(mask, switch, seed)
+    rows = [r | dict(val_f1=v) for r, v in zip(base["curve"], values)]
+    return base | dict(name=name, curve=rows, best_epoch=int(np.argmax(values)) + 1)
+
+
+PAPERS_WAY = dict(none=[.1, .2, .4, .50], negative=[.2, .3, .42, .47], mean=[.3, .4, .41, .42], perceptive=[.15, .25, .30, .31])
+SWITCHED = dict(negative=[.2, .3, .5, .6], mean=[.3, .4, .5, .55], perceptive=[.15, .25, .45, .54])
+
+
+def as_told(plain=PAPERS_WAY, switched=SWITCHED):
+    return [steady(n, n, 0, v) for n, v in plain.items()] + [steady(f"{n} → none", n, 2, v) for n, v in switched.items()]
+
+
+def test_statements_agree_with_curves_drawn_as_the_paper_tells():
+    said = results.statements(as_told()).set_index("paper").agrees
+    assert set(said.drop([p for p in said.index if "fear" in p or "throughout, mean" in p])) == {"yes"}
+    assert said[[p for p in said.index if "throughout, mean" in p][0]] == "yes"
+
+
+def test_statements_disagree_with_curves_drawn_the_other_way():
+    worse = {n: [v/2 for v in values] for n, values in SWITCHED.items()}
+    plain = {n: values if n == "none" else [v/20 for v in values] for n, values in PAPERS_WAY.items()}
+    said = results.statements(as_told(plain, dict(worse, negative=[.01]*4))).set_index("paper").agrees
+    for words in ("Mean masks greatly", "keep the acceleration", "end slightly higher", "mean masks when switched", "best condition", "all cases", "falls below"):
+        assert said[[p for p in said.index if words in p][0]] == "no", words
+
+
+def test_images_are_told_as_they_were_seen():
+    sentences = results.speed(as_told(), (0.35,))
+    assert "mean reaches F1 0.35 after 1,500 images, no mask after 2,750 images (1.83 times as many)." in sentences
+    assert any(s.startswith("perceptive reaches F1 0.35 never in these runs") for s in sentences)
+
+
+def test_every_condition_has_a_look_of_its_own():
+    runs, _ = m.study(RUNS + [m.invented("ellipse", 0), m.invented("other", 0), m.invented("other", 2), m.invented("mean", 2, 0, label="trainer_ferplus")], 0.9)
+    first = {r["name"]: r for r in reversed(runs)}
+    looks = {n: (line["ls"], dots["marker"], dots["mfc"]) for n, r in first.items() for line, dots in [results._look(r)]}
+    assert len(set(looks.values())) == len(looks), "line, marker and filling tell conditions apart without colour"
+
+
+def test_figures_show_every_condition():
+    runs, _ = m.study(RUNS, 0.9)
+    fig = results.draw_curves([r for r in runs if r["mask"] in results.MASKS and not r["label"]])
+    assert {t.get_text() for t in fig.legends[0].get_texts()} == {"no mask (3 seeds)", "negative", "negative → none (3 seeds)", "mean", "mean → none (3 seeds)", "perceptive", "perceptive → none (3 seeds)", "always the commonest class"}
+    assert results.draw_controls(runs).axes[0].get_title() == "switched to plain images"
+    plt.close("all")
+
+
+def test_wanted_and_lacking():
+    assert results.wanted(" none  mean_switch9,none", 2) == [("none", 0, 0), ("none", 0, 1), ("mean", 9, 0), ("mean", 9, 1)]
+    for word in ("maen_switch9", "mean", "mean_switch", "mean_switch0", "none_switch9", "mean_switch-1"):
+        with pytest.raises(ValueError, match="conditions: cannot read"): results.wanted(word, 1)
+    p = SimpleNamespace(conditions="none mean_switch2", seeds=1, epochs=4, momentum=0.9, label="", **dict.fromkeys(m.SETTINGS, "invented"))
+    named = [m.invented("none") | dict(tag="none_bn0.9_seed0")]
+    assert results.lacking(named, p) == [("mean", 2, 0)]
+    assert len(results.lacking([named[0] | dict(batch_size=1)], p)) == len(results.lacking([named[0] | dict(curve=named[0]["curve"][:2])], p)) == 2
+
+
+# --- the notebook's own study
+
+def cells():
+    sources = [c.source for c in nbformat.read(root()/"nbs"/"07_results.ipynb", as_version=4).cells if c.cell_type == "code"]
+    imports = next(c for c in sources if c.startswith("import matplotlib"))
+    return [imports, *sources[next(i for i, c in enumerate(sources) if c.startswith("everything =")):]]
+
+
+@pytest.mark.parametrize("records", [[], RUNS[:1], RUNS], ids=["nothing", "one", "many"])
+def test_the_study_is_made_of_whatever_there_is(tmp_path, records):
+    "In a fresh clone: from records alone, without a store and without training."
+    (tmp_path/"tables").mkdir()
+    for r in records: (tmp_path/"tables"/f"run_{r['tag']}.json").write_text(record_text(r))
+    p = SimpleNamespace(**{n: d.default for n, d in declared(root()/"nbs"/"07_results.ipynb").items()} | dict(output=str(tmp_path)))
+    space = {**vars(results), "p": p, "root": root}
+    for source in cells(): exec(compile(source, "07_results", "exec"), space)
+    assert not (tmp_path/"store").exists()
+    missing = pd.read_csv(tmp_path/"tables"/"missing_bn0.9.csv")
+    assert len(missing) == 7 - len({r["condition"] for r in records if r["mask"] in results.MASKS and not r["label"]})
+    made = {f.name for f in (tmp_path/"tables").glob("*_bn0.9.csv")}
+    assert {f"{n}_bn0.9.csv" for n in "curves table_runs table_conditions comparisons mcnemar controls cost fusion momenta statements classes twins missing".split()} <= made
+    figures = {f.name for f in (tmp_path/"figures").glob("*.png")}
+    assert ("fig10_curves_bn0.9.png" in figures) == bool(records) and ("fig12_confusion_bn0.9.png" in figures) == (len(records) > 1)
+    assert len(pd.read_csv(tmp_path/"tables"/"table_runs_bn0.9.csv")) == len(records)
