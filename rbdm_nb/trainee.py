@@ -108,7 +108,7 @@ def _curve(run, valid, schedule):
     for entry in run.entries:
         row = entry.meta["row"]
         predicted = run.logits(row["epoch"]).argmax(1)
-        rows.append(dict(row, masked=schedule(row["epoch"]) is not None, seconds=entry.meta["seconds"], weights=entry.meta["weights"], f1=class_f1(valid.labels, predicted, len(valid.classes))))
+        rows.append(dict(row, masked=schedule(row["epoch"]) is not None, seconds=entry.meta["seconds"], cpu_seconds=entry.meta.get("cpu_seconds"), weights=entry.meta["weights"], f1=class_f1(valid.labels, predicted, len(valid.classes))))
     return rows
 
 def _about_trainer(p, trainer, relevance, masks):
@@ -117,7 +117,7 @@ def _about_trainer(p, trainer, relevance, masks):
     trained = isinstance(trainer, Run) and trainer.entries
     return dict(corpus=p.trainer_corpus, architecture=p.trainer, size=p.trainer_size, epochs=p.trainer_epochs, best_epoch=trainer.best_epoch if trained else None,
                 val_f1=float(trainer.curve.val_f1.max()) if trained else None, untrained=isinstance(trainer, Run) and not trained, method=p.method,
-                seconds=trainer.seconds if trained else 0, relevance_seconds=relevance.entry.seconds, mask_seconds=masks.entry.seconds)
+                seconds=trainer.seconds if trained else 0, cpu_seconds=trainer.cpu_seconds if trained else 0, relevance_seconds=relevance.entry.seconds, mask_seconds=masks.entry.seconds)
 
 # %% ../nbs/06_trainee.ipynb #fd5375a4
 SETTINGS = ("architecture", "image_size", "batch_size", "class_weights", "augment", "threads", "corpus")

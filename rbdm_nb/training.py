@@ -191,6 +191,12 @@ class Run:
     @property
     def seconds(self) -> float: return sum(e.meta["seconds"] for e in self.entries)
 
+    @property
+    def cpu_seconds(self) -> float:
+        "Seconds of CPU time, which other work on the machine lengthens less; None if an epoch's are not known."
+        times = [e.meta.get("cpu_seconds") for e in self.entries]
+        return None if None in times else sum(times)
+
     def logits(self, epoch:int=None) -> np.ndarray:
         "Validation logits after `epoch` (the best if None)."
         return np.load(self.entries[(epoch or self.best_epoch) - 1].path/"val_logits.npy", allow_pickle=False)
@@ -221,7 +227,7 @@ def _one_epoch(model, recipe, train, valid, epoch, masks, bar):
                 val_f1=macro_f1(valid.labels, predicted), val_accuracy=float((predicted == valid.labels).mean())), logits
 
 # %% ../nbs/02b_training.ipynb #a691a93c
-def _keep_epoch(entry, model, row, logits, seconds):
+def _keep_epoch(entry, model, row, logits, **cost):
     "Put a finished epoch into the store; if it was there before, its weights must be the same."
     weights = fingerprint(model)
     if entry.complete and entry.meta["weights"] != weights:
@@ -229,7 +235,7 @@ def _keep_epoch(entry, model, row, logits, seconds):
                            f"({weights[:12]}, not {entry.meta['weights'][:12]}); the machine or a library changed: delete that folder to start over")
     _save_state(entry.file("state.npz"), model)
     write_atomic(entry.file("val_logits.npy"), lambda file: np.save(file, logits))
-    entry.finish(row=row, weights=weights, seconds=seconds, environment=environment())
+    entry.finish(row=row, weights=weights, environment=environment(), **cost)
 
 def _drop_states(entries, keep):
     "Delete the states of finished epochs that no run is expected to need again."
@@ -253,9 +259,9 @@ def _train_span(recipe, entries, start, stop, train, valid, masks_of, keep, desc
     if start: _load_state(_state(entries[start - 1]), model)
     with progress(total=stop*len(train), initial=start*len(train), desc=desc, unit=" images") as bar:
         for epoch in range(start + 1, stop + 1):
-            began = time.time()
+            began, cpu = time.perf_counter(), time.process_time()
             row, logits = _one_epoch(model, recipe, train, valid, epoch, masks_of(epoch), bar)
-            _keep_epoch(entries[epoch - 1], model, row, logits, round(time.time() - began, 2))
+            _keep_epoch(entries[epoch - 1], model, row, logits, seconds=round(time.perf_counter() - began, 2), cpu_seconds=round(time.process_time() - cpu, 2))
             _drop_states(entries[:epoch], keep)
 
 # %% ../nbs/02b_training.ipynb #48b480ec
