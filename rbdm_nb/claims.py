@@ -107,7 +107,7 @@ def read_claims(path=None) -> Ledger:
     at = lambda *place: f"{shown}:{_line(tree, place)}"
     try: ledger = Ledger.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")     # a mistyped key also makes one missing
         raise ValueError(f"{at(*first['loc'])}: {_explain(first)}") from None
     _check(ledger, at)
     return ledger
@@ -233,11 +233,18 @@ def _why(claim, found, why) -> str:
     if claim.kind == "setting" or isinstance(value, (bool, str)): return f"not {_show(wanted, claim.unit)}"
     return f"by {_show(float(np.mean(found['values'])) - wanted, claim.unit, True)}"
 
+def _check_values(claim, values):
+    "`Absent` for a text where `claim` expects a number."
+    texts = [v for v in values if isinstance(v, (bool, str))]
+    if texts and not isinstance(claim.expect.equals, (bool, str)): raise Absent(f"{texts[0]!r} is not a number")
+
 def settle(claim:Claim, outputs:Outputs, paper:dict) -> Result:
     "The verdict on one `claim`, from `outputs`; `paper`: the paper's settings."
     result = Result(claim.id, claim.section, claim.claim, claim.quote, claim.kind, claim.notebook or "", claim.figure or "", "not run")
     if claim.why: return replace(result, why=claim.why)
-    try: found = _on_trainees(claim, outputs, paper) if claim.measure.conditions() else _in_tables(claim, outputs)
+    try:
+        found = _on_trainees(claim, outputs, paper) if claim.measure.conditions() else _in_tables(claim, outputs)
+        _check_values(claim, found[0]["values"])
     except Absent as absent: return replace(result, why=str(absent) + (f": {claim.notebook} has not left it" if str(absent).startswith("no tables/") else ""))
     first, names = found[0], SETTINGS if claim.measure.conditions() else claim.setting
     result = replace(result, runs=first["runs"], seeds=first["seeds"], setting=differences(first["settings"], paper, names))

@@ -9,6 +9,7 @@ __all__ = ['Plain', 'Where', 'SELECTORS', 'Measure', 'PAPER_MASKS', 'Strict', 'A
 # %% ../nbs/07e_selectors.ipynb #49ae8b4f
 import json, re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Union
 import numpy as np, pandas as pd
@@ -53,6 +54,7 @@ class Cell(Selector):
         if len(rows) != 1: raise Absent(f"{self.table}.csv has {len(rows)} rows with {_where(self.where)}, not one")
         value = _plain(rows[self.column].iloc[0])
         if pd.isna(value): raise Absent(_missing(self.where) or f"{self.table}.csv: {self.column} is empty for {_where(self.where)}")
+        if isinstance(value, float) and not np.isfinite(value): raise Absent(f"{self.table}.csv: {self.column} is {value} for {_where(self.where)}")
         return value
 
 def _missing(where): return f"the corpus {where['corpus']} is not there" if isinstance(where.get("corpus"), str) else ""
@@ -296,7 +298,7 @@ def _evidence(record):
     return {k: v for k, v in found.items() if v}
 
 # %% ../nbs/07e_selectors.ipynb #0f0e1ee7
-@dataclass
+@dataclass(eq=False)
 class Outputs:
     "What a set has left in `folder`: by file, the (digest, record) of each run that wrote it; records in `provenance/` that cannot be read."
     folder: Path
@@ -325,6 +327,7 @@ def read_outputs(folder) -> Outputs:
     return Outputs(Path(folder), made, unreadable)
 
 # %% ../nbs/07e_selectors.ipynb #d001e852
+@lru_cache(maxsize=1)
 def trainees(outputs:Outputs) -> list:
     "(`Record`, record of the run that wrote it) of every Trainee of the set; `Absent` if there are none, or one of them is missing or damaged."
     if outputs.unreadable: raise Absent(f"provenance/{outputs.unreadable[0]} cannot be read")
@@ -391,7 +394,7 @@ class Reader:
         "`columns` of `rows` as float array; `Absent` if they are not all numbers."
         try: values = rows[columns].to_numpy("float64")
         except (ValueError, TypeError): values = np.array([[np.nan]])
-        if np.isnan(values).any(): raise Absent(f"tables/{table}.csv: not all values are numbers")
+        if not np.isfinite(values).all(): raise Absent(f"tables/{table}.csv: not all values are numbers")
         return values
 
     def run(self, condition) -> Record:
