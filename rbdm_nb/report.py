@@ -142,12 +142,13 @@ def claim_row(claim, number=0) -> SimpleNamespace:
     said = lambda *names: next((words(claim[n]) for n in names if claim.get(n) not in (None, "")), "")
     kind, seeds = verdict_kind(claim.get("verdict")), said("seeds")
     return SimpleNamespace(number=number, id=said("id"), section=said("section"), text=said("claim", "quote") or "–", kind=said("kind"), paper=said("paper") or "–", here=said("here") or "–", why=said("why"),
-                           setting=listed(claim.get("setting")), also=listed(claim.get("also")), stale=said("stale"), seeds="" if seeds in ("", "0") else many(seeds, "seed"),
+                           setting=listed(claim.get("setting")), also=listed(claim.get("also")), stale="; ".join(listed(claim.get("stale"))), seeds="" if seeds in ("", "0") else many(seeds, "seed"),
                            runs=listed(claim.get("runs")) or listed(claim.get("notebook")), figures=listed(claim.get("figure")),
                            verdict=said("verdict") or "no verdict", mark=kind.replace(" ", "-"), sign=VERDICTS.get(kind, "?"))
 
 def by_section(rows) -> dict:
     "Section -> its claims, in the order in which sections first occur."
+    rows = [*rows]
     return {s: [r for r in rows if r.section == s] for s in dict.fromkeys(r.section for r in rows)}
 
 # %% ../nbs/07b_report.ipynb #4a14ae05
@@ -174,14 +175,15 @@ PAPER = (
     Part("Figure 7", "5.3.2", "areas of two annotators and the network", "The areas differ in outline; all of them contain eyes, nose and mouth.", ("fig07*",)),
     Part("Figure 8", "5.4", "the three masks", "Negative masks hide the tenth of the picture that was most relevant, mean masks the less relevant half, perceptive masks nearly all but eyes, nose and mouth.", ("fig08*", "masks_hidden")),
     Part("Figure 9", "5.6", "identical runs", "Three runs with the same settings and seeds on a GPU: one begins to learn after 0.8 million steps, another after 3.5 million. With deterministic operations and one worker thread, runs repeat exactly.", ("fig09*",)),
-    Part("Figure 10", "6", "learning curves of the seven Trainees", "Mean masks speed up the beginning greatly and fall below no mask after about 700,000 steps. Switched to plain pictures after nine epochs, a Trainee keeps its lead and ends slightly higher. Negative masks do better than mean masks; perceptive masks without the switch do worst.", ("fig10*", "curve_*")),
+    Part("Figure 10", "6", "learning curves of the seven Trainees", "Mean masks speed up the beginning greatly and fall below no mask after about 700,000 steps. Switched to plain pictures after nine epochs, a Trainee keeps its lead and ends slightly higher. Negative masks do better than mean masks; perceptive masks without the switch do worst.", ("fig10*", "table_conditions*", "curves_*", "curve_*")),
     Part("Figure 11", "6", "confusion matrix without a mask", "After five million steps, the Trainee that saw plain pictures only has trouble with fear.", ("fig11*", "confusion_none*")),
-    Part("Figure 12", "6", "confusion matrix of the best Trainee", "Negative masks, then plain pictures, five million steps. The best Trainee is weak on contempt instead of fear; as the Trainer leans to neither, its bias is not the cause.", ("fig12*", "confusion_negative*switch*")),
+    Part("Figure 12", "6", "confusion matrix of the best Trainee", "Negative masks, then plain pictures, five million steps. The best Trainee is weak on contempt instead of fear; as the Trainer leans to neither, its bias is not the cause.", ("fig12_confusion*", "fig12*", "classes_*", "confusion_negative*switch*")),
     Part("Figure 13", "6", "a case that the network gets wrong", "A face labelled disgust, by the annotator too, and taken for anger by the Trainer: it looks at eyes, nose and mouth and not at the wrinkles of the nose, which the person looks at.", ("fig13*",)))
 
 # %% ../nbs/07b_report.ipynb #452b8768
 CAPTIONS = {
-    "affectnet_faces": "Built-in faces in AffectNet's form: pictures with the annotated box, and the faces cut out", "augmentation": "One built-in face, augmented as in section 5.1",
+    "claims": "Verdicts on the paper's claims, by section", "controls_*": "Macro F1 against images seen: no mask, the mean mask and the controls", "curve_*": "Learning curves of a Trainee",
+    "fig12_classes*": "Differences of each class from the Trainee without masks", "affectnet_faces": "Built-in faces in AffectNet's form: pictures with the annotated box, and the faces cut out", "augmentation": "One built-in face, augmented as in section 5.1",
     "ckplus_landmarks": "Built-in faces in CK+'s form, whole and cut to the face", "faces_fields": "Where each action unit moves the drawn face",
     "landmark_table": "The landmarks of a drawn face, numbered", "landmarks_found": "Landmarks found in built-in faces", "confusion_*": "Confusion matrix of a Trainee on the validation set",
     "detection_noise": "Detection of fixations in simulated recordings, against noise", "fixations": "Fixations found in made-up gaze, by velocity and by dispersion",
@@ -194,9 +196,10 @@ CAPTIONS = {
     "study_trial": "The course of two trials of the labelling study", "synthetic_faces": "Built-in faces", "synthetic_studio": "Built-in faces in studio light", "synthetic_wild": "Built-in faces in the wild",
     "synthetic_truth": "Where each expression shows on a built-in face: the ground truth", "synthetic_units": "A built-in face, one action unit at a time"}
 
-def caption(name) -> str:
-    "What the figure in the file `name` (without suffix) shows."
-    return next((text for pattern, text in CAPTIONS.items() if fnmatchcase(name, pattern)), name.replace("_", " "))
+def caption(name, part=None) -> str:
+    "What the figure in the file `name` (without suffix) shows, which stands beside `part` of the paper or beside none."
+    known = next((text for pattern, text in CAPTIONS.items() if fnmatchcase(name, pattern)), None)
+    return known or (f"{part.label}, made here: {part.shows}" if part else name.replace("_", " "))
 
 # %% ../nbs/07b_report.ipynb #b7750902
 def maker(name, digest, records) -> tuple:
@@ -266,7 +269,7 @@ def _section(part, names, seen, origin):
     runs = {r["run"]: r for kind in ("figures", "tables") for n in names if n in getattr(seen, kind) for r in [origin[kind, n][0]] if r}
     about = [c for c in seen.claims or () if part and part.label in c.figures]
     return SimpleNamespace(part=part, figures=[n for n in names if n in seen.figures], tables=[n for n in names if n in seen.tables],
-                           runs=[*runs], settings=settings([*runs.values()]), claims=about)
+                           runs=[*runs], settings=settings([*runs.values()]), claims=[c for c in about if c.mark != "not-run"], unrun=sum(c.mark == "not-run" for c in about))
 
 def sections(seen, origin) -> tuple:
     "What is in `seen`, as sections of the paper in its order, and sections beyond it: (notebook's name, section), by name."
@@ -293,6 +296,7 @@ def missing(seen, paper, origin) -> list:
     if absent: notes.append(f"Nothing in this set stands beside {', '.join(absent) if len(absent) < len(paper) else 'any figure or table'} of the paper.")
     if not seen.figures: notes.append("There are no figures.")
     if not seen.records: notes.append("There are no records of runs; where these results come from is not known.")
+    if stale := sum(bool(c.stale) for c in seen.claims or ()): notes.append(f"{many(stale, 'verdict rests', 'verdicts rest')} on results that are out of date; rbdm run params/{seen.folder.name}.yaml brings them up to date.")
     if changed: notes.append(f"Changed since their run was recorded: {', '.join(changed)}.")
     return notes + failed + [f"Cannot be shown: {p}" for p in seen.problems]
 
@@ -377,12 +381,16 @@ thead .n { white-space: normal; }
 .claims td, .claims th { padding: .65rem 1.25rem .65rem 0; }
 .claims .group th { padding: 1.6rem 0 .4rem; border-top: 0; font-size: 1rem; font-weight: 650; }
 .claims .what { width: 34%; }
+.claims .what::first-letter { text-transform: uppercase; }
 .claims .why { width: 26%; font-size: .875rem; }
 .claims small { display: block; color: var(--soft); font-size: .8125rem; font-weight: 400; }
 .claims small.inline { display: inline; }
 .claims .badge { white-space: nowrap; }
+.claims details { margin: 0; color: var(--soft); font-size: .8125rem; }
+.claims summary { font-size: inherit; padding: 0; }
+.unrun > summary { font-size: 1.0625rem; font-weight: 600; padding: .9rem 0; }
 .claims tr:has(:target) { background: var(--panel); }
-@media (max-width: 46rem) {
+@media screen and (max-width: 46rem) {
   .claims, .claims caption, .claims tbody, .claims tr, .claims td, .claims th { display: block; width: auto; }
   .claims thead { position: absolute; left: -999rem; }
   .claims td, .claims th { padding: .1rem 0; border: 0; }
@@ -394,7 +402,8 @@ thead .n { white-space: normal; }
 @media print {
   :root { --ink: #000; --soft: #444; --line: #bbb; --ground: #fff; --panel: #fff; --link: #000; --reproduced: #005a8f; --differs: #a84300; }
   body { font-size: 10pt; } h2, h3, summary, caption, thead { break-after: avoid; } figure, tr { break-inside: avoid; }
-  details::details-content { content-visibility: visible; display: block; height: auto; } .box { overflow: visible; } .contents, .skip { display: none; }
+  details::details-content { content-visibility: visible; display: block; height: auto; } .contents, .skip { display: none; }
+  .box, .view { overflow: visible; background: none; } img { min-width: 0 !important; } table:not(.claims) { width: auto; font-size: 7.5pt; } thead th, th, td, .n { overflow-wrap: anywhere; white-space: normal; padding-right: .4rem; } .claims, .claims small, .claims .why, .claims details, .claims .badge, .claims .group th { font-size: 8pt; } .claims th, .claims td { overflow-wrap: break-word; }
 }
 """}
 
@@ -423,10 +432,10 @@ TEMPLATES["macros"] = """
 </details>
 {% endmacro %}
 
-{% macro picture(name, alt, said=none) %}{% set f = figures[name] %}
+{% macro picture(name, alt) %}{% set f = figures[name] %}
 <figure>
 <div class="view"><a href="{{ href(f.file) }}"><img src="{{ f.uri }}" width="{{ f.width }}" height="{{ f.height }}" style="min-width: {{ (0.6*f.width)|round|int }}px" alt="{{ alt }}"/></a></div>
-<figcaption>{{ alt if said is none else said }}: <code>{{ name }}</code></figcaption>
+<figcaption>{{ alt }} <span class="of">(<code>{{ name }}</code>)</span></figcaption>
 </figure>
 {% endmacro %}
 
@@ -438,12 +447,9 @@ TEMPLATES["macros"] = """
 
 # %% ../nbs/07b_report.ipynb #ffcc4933
 TEMPLATES["claims"] = """{% from "macros" import badge, notebook with context %}
-<section id="claims">
-<h2>Claims of the paper</h2>
-{% if claims %}
-<p class="intro">Each number and each direction that the paper states, and what was measured here. <em>Not run</em> means that nothing in this set can tell.</p>
-<div class="box" role="region" tabindex="0" aria-labelledby="claims-title"><table class="claims" role="table">
-<caption id="claims-title">Claims by section of the paper</caption>
+{% macro ledger(id, title, groups) %}
+<div class="box" role="region" tabindex="0" aria-labelledby="{{ id }}"><table class="claims" role="table">
+<caption id="{{ id }}">{{ title }}</caption>
 <thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col">Claim</th><th role="columnheader" scope="col">Paper</th><th role="columnheader" scope="col">Here</th><th role="columnheader" scope="col">Verdict</th><th role="columnheader" scope="col">Why, and where</th></tr></thead>
 {% for section, rows in groups.items() %}
 <tbody role="rowgroup">
@@ -454,12 +460,21 @@ TEMPLATES["claims"] = """{% from "macros" import badge, notebook with context %}
 <td role="cell" data-label="Paper">{{ c.paper }}</td>
 <td role="cell" data-label="Here">{{ c.here }}{% if c.seeds %} <small class="inline">({{ c.seeds }})</small>{% endif %}</td>
 <td role="cell" class="bare" data-label="Verdict">{{ badge(c) }}</td>
-<td role="cell" class="why bare" data-label="Why">{{ c.why }}{% if c.setting %}<small>Setting: {{ c.setting|join("; ") }}</small>{% endif %}{% for other in c.also %}<small>Also: {{ other }}</small>{% endfor %}{% if c.stale %}<small>Out of date: {{ c.stale }}</small>{% endif %}{% if c.runs %}<small>{% for n in c.runs %}{{ notebook(n) }}{{ ", " if not loop.last }}{% endfor %}</small>{% endif %}</td>
+<td role="cell" class="why bare" data-label="Why">{{ c.why }}{% if c.setting %}<small>Setting: {{ c.setting|join("; ") }}</small>{% endif %}{% for other in c.also %}<small>Also: {{ other }}</small>{% endfor %}{% if c.runs %}<small>{% for n in c.runs %}{{ notebook(n) }}{{ ", " if not loop.last }}{% endfor %}</small>{% endif %}{% if c.stale %}<details><summary>Out of date</summary>{{ c.stale }}</details>{% endif %}</td>
 </tr>
 {% endfor %}
 </tbody>
 {% endfor %}
 </table></div>
+{% endmacro %}
+<section id="claims">
+<h2>Claims of the paper</h2>
+{% if claims %}
+<p class="intro">Each number and each direction that the paper states, and what was measured here. <em>Not run</em> means that nothing in this set can tell.</p>
+{% if judged %}{{ ledger("judged", "What was measured, by section of the paper", judged) }}{% else %}<p>None of them was measured in this set.</p>{% endif %}
+{% if unrun %}<details class="unrun" id="not-run"><summary>{{ many(unrun.values()|map("length")|sum, "claim") }} not run, and why</summary>
+{{ ledger("unrun", "What was not run, by section of the paper", unrun) }}
+</details>{% endif %}
 {% else %}
 <p>{{ "The list of claims is empty." if claims is not none else "No claim was checked: there is no list of claims that could be read." }}</p>
 {% endif %}
@@ -468,11 +483,11 @@ TEMPLATES["claims"] = """{% from "macros" import badge, notebook with context %}
 
 # %% ../nbs/07b_report.ipynb #aae67275
 TEMPLATES["sections"] = """{% from "macros" import badge, here, notebook, picture, table with context %}
-{% macro shown(s, label) %}
+{% macro shown(s) %}
 {% set first = 4 if s.figures|length > 6 else 6 %}
-{% for name in s.figures[:first] %}{{ picture(name, label or caption(name), "Made here" if label else none) }}{% endfor %}
+{% for name in s.figures[:first] %}{{ picture(name, caption(name, s.part)) }}{% endfor %}
 {% if s.figures|length > first %}<details><summary>{{ s.figures|length - first }} more figures</summary>
-{% for name in s.figures[first:] %}{{ picture(name, label or caption(name), "Made here" if label else none) }}{% endfor %}
+{% for name in s.figures[first:] %}{{ picture(name, caption(name, s.part)) }}{% endfor %}
 </details>{% endif %}
 {% for name in s.tables %}{{ table(name, s.tables|length <= 6) }}{% endfor %}
 {% endmacro %}
@@ -486,9 +501,9 @@ TEMPLATES["sections"] = """{% from "macros" import badge, here, notebook, pictur
 <div class="said">
 <h4>The paper</h4><p>{{ s.part.says }}</p>
 {% if s.runs %}<h4>Here</h4>{{ here(s) }}{% endif %}
-{% if s.claims %}<h4>Claims</h4><ul class="verdicts">{% for c in s.claims %}<li>{{ badge(c) }} <a href="#claim-{{ c.number }}">{{ c.text }}</a></li>{% endfor %}</ul>{% endif %}
+{% if s.claims or s.unrun %}<h4>Claims</h4><ul class="verdicts">{% for c in s.claims %}<li>{{ badge(c) }} <a href="#claim-{{ c.number }}">{{ c.text }}</a></li>{% endfor %}{% if s.unrun %}<li><a href="#not-run">{{ s.unrun }} not run</a></li>{% endif %}</ul>{% endif %}
 </div>
-<div class="shown">{{ shown(s, s.part.label ~ ", made here: " ~ s.part.shows) }}</div>
+<div class="shown">{{ shown(s) }}</div>
 </div>
 </section>
 {% else %}
@@ -503,7 +518,7 @@ TEMPLATES["sections"] = """{% from "macros" import badge, here, notebook, pictur
 <h3 id="{{ ids['beyond', name] }}-title">{{ titles.get(name) or name or "Files without a record" }}</h3>
 <div class="pair">
 <div class="said">{% if s.runs %}<h4>Here</h4>{{ here(s) }}{% else %}<p>No record says which run made these.</p>{% endif %}</div>
-<div class="shown">{{ shown(s, "") }}</div>
+<div class="shown">{{ shown(s) }}</div>
 </div>
 </section>
 {% endfor %}
@@ -633,7 +648,7 @@ def description(name) -> str:
 # %% ../nbs/07b_report.ipynb #0a2e5343
 def identifiers(keys) -> dict:
     "A different identifier of letters, digits, - and _ for each of the `keys` (kind, name)."
-    found, used = {}, {part.id for part in PAPER} | {"claims", "claims-title", "paper", "beyond", "provenance", "notebooks"}
+    found, used = {}, {part.id for part in PAPER} | {"claims", "judged", "unrun", "not-run", "paper", "beyond", "provenance", "notebooks"}
     for kind, name in keys:
         base = number = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{kind}-{name}")
         while number in used: number += "_"
@@ -666,7 +681,8 @@ def page(folder, place=None) -> str:
     found, executed = machines(seen.records), {f.stem: link(f, place) for f in seen.notebooks}
     parameters = [[r["run"], words(look(r, "made_from", "parameters"))] for r in seen.records]
     return _environment().get_template("page").render(
-        name=seen.folder.name, description=re.sub(r"^\w", lambda first: first[0].upper(), description(seen.folder.name)), claims=seen.claims, groups=by_section(seen.claims or []), counts=counts(seen.claims or []),
+        name=seen.folder.name, description=re.sub(r"^\w", lambda first: first[0].upper(), description(seen.folder.name)), claims=seen.claims, many=many,
+        judged=by_section(c for c in seen.claims or () if c.mark != "not-run"), unrun=by_section(c for c in seen.claims or () if c.mark == "not-run"), counts=counts(seen.claims or []),
         extent=_extent(seen, paper), notes=missing(seen, paper, origin), paper=paper, beyond=beyond, figures=seen.figures, tables=seen.tables, caption=caption, titles=titles(),
         ids=identifiers([*(("table", n) for n in seen.tables), *(("beyond", n) for n, _ in beyond)]), href=lambda file: link(file, place), executed=executed, notebooks=seen.notebooks,
         others=seen.others, summary=_summary(seen.records), parameters=parameters, letters=[m.name for m in found], surroundings=machine_rows(found),

@@ -52,7 +52,7 @@ def make_set(folder):
     save(folder/"tables"/"long.csv", csv_text(("epoch", "f1"), *((k, k/7) for k in range(700))))
     save(folder/"tables"/"run_none.json", {})
     save(folder/"notebooks"/"06_trainee.mask=mean.ipynb", "{}")
-    save(folder/"claims.json", dict(set="x", claims=[CLAIM, CLAIM | dict(verdict="differs", section="6", figure=""), CLAIM | dict(verdict="not run", why="AffectNet is not here", section="Abstract")]))
+    save(folder/"claims.json", dict(set="x", claims=[CLAIM, CLAIM | dict(verdict="differs", section="6", figure="", stale=["06_trainee is stale", "seed was 0, is 1"]), CLAIM | dict(verdict="not run", why="AffectNet is not here", section="Abstract")]))
     made = {f"figures/{n}.png": report.file_digest(folder/"figures"/f"{n}.png") for n in ("fig10_curves", "my_figure")}
     save(folder/"provenance"/"06_trainee.mask=mean.json", record(outputs=made))
     return folder
@@ -118,13 +118,14 @@ def test_a_whole_set(project):
     assert file == folder/"report.html"
     page = check_structure(file.read_text(encoding="utf-8"), folder)
     said = texts(page)
-    for words in ("3 claims", "1 reproduced", "1 differs", "1 not run", "Section 5.1", "Abstract", "F1-Score of 0.59", "0.61", "3 seeds", "Setting: on ferplus", "momentum 0.9: 0.6", "AffectNet is not here",
+    for words in ("3 claims", "1 reproduced", "1 differs", "1 not run", "Section 5.1", "Abstract", "F1-Score of 0.59", "0.61", "3 seeds", "Setting: on ferplus", "06_trainee is stale; seed was 0, is 1", "1 verdict rests on results that are out of date; rbdm run params/my-set.yaml", "momentum 0.9: 0.6", "AffectNet is not here",
                   "12,345", "The first 500 of 700 rows", "1.5 min", "Some CPU", "aaaaaaaaaa and changes", "corpus: synthetic", "tables/run_none.json", "an F1 of 0.59 on the validation set"): assert words in said, words
     notes = texts(next(e for e in page.iter("section") if e.get("class") == "notes"))
     assert "Figure 1," in notes and "Figure 3" not in notes and "Figure 10" not in notes and "Cannot" not in notes
     assert [e.get("id") for e in page.iter("section") if e.get("class") == "part"] == ["figure-3", "figure-10", "beyond-", "beyond-06_trainee"]
     assert {unquote(e.get("href")) for e in page.iter("a")} >= {"notebooks/06_trainee.mask=mean.ipynb", "figures/my_figure.png", "tables/long.csv", "#claim-1"}
-    assert [e.get("open") for e in page.iter("details")][:2] == ["open", None]
+    folded = {texts(e[0]).split(" (")[0]: e.get("open") for e in page.iter("details")}
+    assert folded == {"Out of date": None, "1 claim not run, and why": None, "Table fig03_confusion": "open", "Table long": None, "All parameters of every run": None}
 
 
 def test_a_page_elsewhere_links_back(project):
@@ -340,12 +341,13 @@ def test_hostile_texts_in_the_browser(project, tab):
 
 def test_closed_tables_are_printed(project, tab):
     folder = make_set(project/"outputs"/"my-set")
+    save(folder/"claims.json", [])
     save(folder/"tables"/"long.csv", csv_text(("word",), *((f"row{k}",) for k in range(40))))
     tab.show(report.write("my-set"), 1280)
     seen = "document.querySelector('details:not([open]) table').checkVisibility({contentVisibilityAuto: true})"
     assert tab.js(seen) is False
     tab.call("Emulation.setEmulatedMedia", media="print")
-    assert tab.js(seen) is True
+    assert tab.until(seen)
     tab.call("Emulation.setEmulatedMedia", media="")
 
 
