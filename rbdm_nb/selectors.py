@@ -392,7 +392,7 @@ class Reader:
 
     def numbers(self, table, rows, columns) -> np.ndarray:
         "`columns` of `rows` as float array; `Absent` if they are not all numbers."
-        try: values = rows[columns].to_numpy("float64")
+        try: values = rows[columns].astype(object).map(lambda v: np.nan if isinstance(v, bool) else v).to_numpy("float64")
         except (ValueError, TypeError): values = np.array([[np.nan]])
         if not np.isfinite(values).all(): raise Absent(f"tables/{table}.csv: not all values are numbers")
         return values
