@@ -8,7 +8,7 @@ import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 import study_browser
-from rbdm_nb import report
+from rbdm_nb import contents, report
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HOSTILE = """<script>window.hacked = 1</script><img src=x onerror=hacked=1> "'`{{ 7*7 }}{% raw %}&lt; ]]> --> </style></table> ναί 😀 \u202e\x00\x1b"""
@@ -53,7 +53,7 @@ def make_set(folder):
     save(folder/"tables"/"run_none.json", {})
     save(folder/"notebooks"/"06_trainee.mask=mean.ipynb", "{}")
     save(folder/"claims.json", dict(set="x", claims=[CLAIM, CLAIM | dict(verdict="differs", section="6", figure="", stale=["06_trainee is stale", "seed was 0, is 1"]), CLAIM | dict(verdict="not run", why="AffectNet is not here", section="Abstract")]))
-    made = {f"figures/{n}.png": report.file_digest(folder/"figures"/f"{n}.png") for n in ("fig10_curves", "my_figure")}
+    made = {f"figures/{n}.png": contents.file_digest(folder/"figures"/f"{n}.png") for n in ("fig10_curves", "my_figure")}
     save(folder/"provenance"/"06_trainee.mask=mean.json", record(outputs=made))
     return folder
 
@@ -153,7 +153,7 @@ def test_hostile_texts_are_only_texts(project):
     folder = make_hostile(project/"outputs"/"my-set")
     text = report.write("my-set").read_text(encoding="utf-8")
     page = check_structure(text, folder)
-    wanted = " ".join(report.clean(HOSTILE).split())
+    wanted = " ".join(contents.clean(HOSTILE).split())
     cells = [texts(e) for e in page.iter() if e.tag in ("td", "th", "li", "dd")]
     assert sum(wanted in c for c in cells) > 15 and "49" not in text
     assert "9"*60 in cells and "1e400" in cells and "-12,345,678" in cells and "nan" in cells
@@ -233,7 +233,7 @@ def test_any_cell_and_any_claim(tmp_path_factory, rows, claim):
     save(folder/"tables"/"a.csv", csv_text(("first", "second"), *((f"x{a}", f"y{b}") for a, b in rows)).encode())
     save(folder/"claims.json", json.dumps([claim]))
     page = check_structure(report.page(folder), folder)
-    same = lambda s: "".join(report.clean(s).split())
+    same = lambda s: "".join(contents.clean(s).split())
     table = next(e for e in page.iter("table") if e.get("class") != "claims")
     assert [["".join("".join(c.itertext()).split()) for c in tr] for tr in table.iter("tr")][1:] == [[same(f"x{a}"), same(f"y{b}")] for a, b in rows]
 
@@ -241,7 +241,7 @@ def test_any_cell_and_any_claim(tmp_path_factory, rows, claim):
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.floats(-1e300, 1e300) | st.sampled_from([math.nan, math.inf, -math.inf]) | st.integers())
 def test_a_shown_number_is_the_number(x):
-    said = report.number(repr(x))
+    said = contents.number(repr(x))
     if isinstance(x, int) or not math.isfinite(x): assert said.replace(",", "") == repr(x)
     else: assert math.isclose(float(said.replace(",", "")), x, rel_tol=6e-4)
 
@@ -354,7 +354,7 @@ def test_closed_tables_are_printed(project, tab):
 @pytest.mark.parametrize("name", ["demo", "ferplus"])
 def test_the_results_that_are_here(tmp_path, tab, name, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
-    if not report.results(REPOSITORY/"outputs"/name): pytest.skip(f"outputs/{name} is not here")
+    if not contents.results(REPOSITORY/"outputs"/name): pytest.skip(f"outputs/{name} is not here")
     file = report.write(name, tmp_path/"report.html")
     check_structure(file.read_text(encoding="utf-8"), tmp_path)
     check_in_browser(tab, file, len(list((REPOSITORY/"outputs"/name/"figures").glob("[!.]*.png"))))
