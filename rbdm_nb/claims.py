@@ -53,6 +53,7 @@ class Claim(Strict):
     notebook: str | None = None
     figure: Annotated[str, Field(pattern=r"^(Figure|Table) \d+$")] | None = None
     unit: Literal["", "%", "M", "F1", "images", "ms", "cm", "px", "°"] = ""
+    precision: Annotated[int, Field(ge=1, le=8)] = 3
     measure: Measure | None = None
     expect: Expect | None = None
     why: Line | None = None
@@ -120,10 +121,10 @@ def _check(ledger, at):
         if claim.notebook and claim.notebook not in known: raise ValueError(f"{at('claims', i, 'notebook')}: no notebook {claim.notebook!r}{suggest(claim.notebook, known)}")
 
 # %% ../nbs/07a_claims.ipynb #6e1b9b01
-def _show(value, unit="", signed=False) -> str:
-    "`value` for a table: three digits, thousands separated, with its unit."
+def _show(value, unit="", signed=False, precision=3) -> str:
+    "`value` for a table: `precision` digits, thousands separated, with its unit."
     if isinstance(value, (bool, str)): return {True: "yes", False: "no"}.get(value, value)
-    sign, digits = "+" if signed else "", ".2f" if unit == "M" else ",.0f" if float(value).is_integer() or abs(value) >= 1000 else ".3g"
+    sign, digits = "+" if signed else "", ".2f" if unit == "M" else ",.0f" if float(value).is_integer() or abs(value) >= 1000 else f".{precision}g"
     text = format(value/1e6 if unit == "M" else value, sign + digits).replace("-", "−")
     return f"{text}{'' if unit in ('', '°') else ' '}{unit}"
 
@@ -221,7 +222,7 @@ def _in_tables(claim, outputs):
 # %% ../nbs/07a_claims.ipynb #b797d9c4
 def _here(claim, found) -> str:
     "What was measured, as text."
-    values, show = found["values"], lambda v: _show(v, claim.unit, isinstance(claim.measure, Difference))
+    values, show = found["values"], lambda v: _show(v, claim.unit, isinstance(claim.measure, Difference), claim.precision)
     if len(values) == 1 or any(isinstance(v, (bool, str)) for v in values): return show(values[0]) + (" (one seed)" if found["seeds"] == 1 else "")
     low, high = _interval(values)
     return f"{show(float(np.mean(values)))} ({show(low)} … {show(high)}, {len(values)} seeds)"
