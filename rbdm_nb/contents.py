@@ -37,13 +37,14 @@ def number(text) -> str:
     return f"{float(text):,.0f}" if 1000 <= x < 1e15 else f"{float(text):.4g}" if x < float("inf") else text
 
 # %% ../nbs/07f_contents.ipynb #72f3e52c
-def words(value) -> str:
-    "A value from JSON in words: numbers as `number` shows them, lists with commas, `key: value` for mappings, a dash for nothing."
+def words(value, depth=8) -> str:
+    "A value from JSON in words: numbers as `number` shows them, lists with commas, `key: value` for mappings, a dash for nothing; what is nested deeper than `depth` is left out."
+    if not depth: return "…"
     if value is None or value == "": return "–"
     if isinstance(value, bool): return "yes" if value else "no"
     if isinstance(value, (int, float)): return number(repr(value))
-    if isinstance(value, dict): return "; ".join(f"{k}: {words(v)}" for k, v in value.items()) or "–"
-    if isinstance(value, list): return ", ".join(map(words, value)) or "–"
+    if isinstance(value, dict): return "; ".join(f"{k}: {words(v, depth - 1)}" for k, v in value.items()) or "–"
+    if isinstance(value, list): return ", ".join(words(v, depth - 1) for v in value) or "–"
     return str(value)
 
 # %% ../nbs/07f_contents.ipynb #a0075978
@@ -121,7 +122,7 @@ def read_claims(file) -> tuple:
 # %% ../nbs/07f_contents.ipynb #b3084da4
 def listed(value) -> list:
     "`value` as a list of texts: a list's own, nothing for None, else one."
-    return [str(v) for v in value] if isinstance(value, list) else [] if value in (None, "") else [str(value)]
+    return [words(v) for v in value] if isinstance(value, list) else [] if value in (None, "") else [words(value)]
 
 def many(n, one, several=None) -> str:
     "`1 run`, `2 runs`, `3 matrices`."
@@ -155,19 +156,19 @@ class Part:
     def id(self): return self.label.lower().replace(" ", "-")
 
 PAPER = (
-    Part("Figure 1", "3", "the masking process", "The Trainer classifies a picture (1), deep Taylor decomposition follows the decision back to the pixels (2), a mask sets what was not relevant to zero (3), and the Trainee is trained on masked pictures (4). It is always asked about unmasked ones (5).", ("fig01*",)),
-    Part("Figure 2", "4", "labels of the corpora", "The classes of AffectNet are so unevenly filled that the loss is weighted. After cleaning, 269,118 pictures of AffectNet, 35,488 of FERPlus and 654 of CK+ remain.", ("fig02*", "table_counts", "table_totals", "table_imbalance")),
+    Part("Figure 1", "3", "the masking process", "The Trainer classifies an image (1), deep Taylor decomposition follows the decision back to the pixels (2), a mask sets what was not relevant to zero (3), and the Trainee is trained on masked images (4). It is always asked about unmasked ones (5).", ("fig01*",)),
+    Part("Figure 2", "4", "labels of the corpora", "The classes of AffectNet are so unevenly filled that the loss is weighted. After cleaning, 269,118 images of AffectNet, 35,488 of FERPlus and 654 of CK+ remain.", ("fig02*", "table_counts", "table_totals", "table_imbalance")),
     Part("Figure 3", "5.1", "confusion matrix of the Trainer", "InceptionV3, trained on AffectNet for 42 epochs, reaches an F1 of 0.59 on the validation set. It does best on happy and sad; neutral is often taken for sad or contempt.", ("fig03*", "trainer_curve")),
     Part("Figure 4", "5.2", "deep Taylor decomposition", "After the forward pass, relevance is handed back layer by layer until it reaches the pixels. Its sum is conserved, so that pixels can be compared with each other.", ("fig04*", "relevance_conservation", "relevance_ledger")),
     Part("Figure 5", "5.2", "saliency maps of each class", "One sample of each class of AffectNet with its relevance for the Trainer: an impression, no numbers.", ("fig05*",)),
     Part("Figure 6", "5.3.2", "the visual field around a fixation", "Sharp in the fovea, less so in the parafovea, blurred beyond. Heatmaps take a visual angle of 5°, which is the parafovea's area; the Gaussian's width at half its height is 40 % of that span.", ("fig06*",)),
     Part("Table 1", "5.3.2", "where people and network look", "Two annotators: ZeroMeasure 0.546, Spearman 0.689, cosine distance 0.296. First annotator and InceptionV3: 0.405, 0.548, 0.423; second: 0.371, 0.515, 0.454. People and network share about 40 % of the area, a medium agreement.", ("table1*", "fixated_points")),
     Part("Figure 7", "5.3.2", "areas of two annotators and the network", "The areas differ in outline; all of them contain eyes, nose and mouth.", ("fig07*",)),
-    Part("Figure 8", "5.4", "the three masks", "Negative masks hide the tenth of the picture that was most relevant, mean masks the less relevant half, perceptive masks nearly all but eyes, nose and mouth.", ("fig08*", "masks_hidden")),
+    Part("Figure 8", "5.4", "the three masks", "Negative masks hide the tenth of the image that was most relevant, mean masks the less relevant half, perceptive masks nearly all but eyes, nose and mouth.", ("fig08*", "masks_hidden")),
     Part("Figure 9", "5.6", "identical runs", "Three runs with the same settings and seeds on a GPU: one begins to learn after 0.8 million steps, another after 3.5 million. With deterministic operations and one worker thread, runs repeat exactly.", ("fig09*",)),
-    Part("Figure 10", "6", "learning curves of the seven Trainees", "Mean masks speed up the beginning greatly and fall below no mask after about 700,000 steps. Switched to plain pictures after nine epochs, a Trainee keeps its lead and ends slightly higher. Negative masks do better than mean masks; perceptive masks without the switch do worst.", ("fig10*", "table_conditions*", "curves_*", "curve_*")),
-    Part("Figure 11", "6", "confusion matrix without a mask", "After five million steps, the Trainee that saw plain pictures only has trouble with fear.", ("fig11*", "confusion_none*")),
-    Part("Figure 12", "6", "confusion matrix of the best Trainee", "Negative masks, then plain pictures, five million steps. The best Trainee is weak on contempt instead of fear; as the Trainer leans to neither, its bias is not the cause.", ("fig12_confusion*", "fig12*", "classes_*", "confusion_negative*switch*")),
+    Part("Figure 10", "6", "learning curves of the seven Trainees", "Mean masks speed up the beginning greatly and fall below no mask after about 700,000 steps. Switched to unmasked images after nine epochs, a Trainee keeps its lead and ends slightly higher. Negative masks do better than mean masks; perceptive masks without the switch do worst.", ("fig10*", "table_conditions*", "curves_*", "curve_*")),
+    Part("Figure 11", "6", "confusion matrix without a mask", "After five million steps, the Trainee that saw unmasked images only has trouble with fear.", ("fig11*", "confusion_none*")),
+    Part("Figure 12", "6", "confusion matrix of the best Trainee", "Negative masks, then unmasked images, five million steps. The best Trainee is weak on contempt instead of fear; as the Trainer leans to neither, its bias is not the cause.", ("fig12_confusion*", "fig12*", "classes_*", "confusion_negative*switch*")),
     Part("Figure 13", "6", "a case that the network gets wrong", "A face labelled disgust, by the annotator too, and taken for anger by the Trainer: it looks at eyes, nose and mouth and not at the wrinkles of the nose, which the person looks at.", ("fig13*",)))
 
 # %% ../nbs/07f_contents.ipynb #11cbc6fa
@@ -179,7 +180,7 @@ CAPTIONS = {
     "detection_noise": "Detection of fixations in simulated recordings, against noise", "fixations": "Fixations found in made-up gaze, by velocity and by dispersion",
     "localisation_mass": "Share of each method's relevance on the region of the face's expression, and on those of other expressions",
     "localisation_randomisation": "Correlation of relevance maps with those of networks whose weights are randomised", "localisation_sheet": "The same faces explained by every method",
-    "masks_human_and_controls": "Masks from simulated gaze, and three controls: random pixels, another picture's mask, an ellipse",
+    "masks_human_and_controls": "Masks from simulated gaze, and three controls: random pixels, another image's mask, an ellipse",
     "measures_by_shift": "Measures between a heatmap and its copy, against the shift between them", "momentum": "Learning curves with two momenta of batch normalisation",
     "rafdb_faces": "Built-in faces in RAF-DB's form, aligned and cut", "recording": "A made-up gaze recording over time, its gaps in grey", "simulated_scan_path": "A simulated scan path on a built-in face",
     "sources_maps": "Relevance of a model that is not a network, by occlusion, RISE and LIME", "sources_masks": "Maps and masks of Trainers that are not networks, and of two at once",

@@ -371,7 +371,8 @@ def titles() -> dict:
     "Name -> first heading, of the project's notebooks."
     found = {}
     for file in sorted((root()/"nbs").glob("*.ipynb")):
-        cells = look(read_json(file), "cells", kind=list)
+        try: cells = look(read_json(file), "cells", kind=list)
+        except ValueError: continue                            # a notebook that is being written, or is none
         heads = [re.search(r"(?m)^# (.+)", "".join(c.get("source", ""))) for c in cells if c.get("cell_type") == "markdown"]
         if any(heads): found[file.stem] = next(filter(None, heads))[1]
     return found

@@ -114,11 +114,14 @@ def check_link(href, ids, place):
 
 def test_a_whole_set(project):
     folder = make_set(project/"outputs"/"my-set")
+    save(project/"nbs"/"06_trainee.ipynb", dict(cells=[dict(cell_type="markdown", source=["# Training\n", "x"])]))
+    save(project/"nbs"/"07_broken.ipynb", "{")
+    save(project/"params"/"my-set.yaml", "description: faces & more")
     file = report.write("my-set")
     assert file == folder/"report.html"
     page = check_structure(file.read_text(encoding="utf-8"), folder)
     said = texts(page)
-    for words in ("3 claims", "1 reproduced", "1 differs", "1 not run", "Section 5.1", "Abstract", "F1-Score of 0.59", "0.61", "3 seeds", "Setting: on ferplus", "06_trainee is stale; seed was 0, is 1", "1 verdict rests on results that are out of date; rbdm run params/my-set.yaml", "momentum 0.9: 0.6", "AffectNet is not here",
+    for words in ("Faces & more", "06_trainee.mask=mean: Training", "3 claims", "1 reproduced", "1 differs", "1 not run", "Section 5.1", "Abstract", "F1-Score of 0.59", "0.61", "3 seeds", "Setting: on ferplus", "06_trainee is stale; seed was 0, is 1", "1 verdict rests on results that are out of date; rbdm run params/my-set.yaml", "momentum 0.9: 0.6", "AffectNet is not here",
                   "12,345", "The first 500 of 700 rows", "1.5 min", "Some CPU", "aaaaaaaaaa and changes", "corpus: synthetic", "tables/run_none.json", "an F1 of 0.59 on the validation set"): assert words in said, words
     notes = texts(next(e for e in page.iter("section") if e.get("class") == "notes"))
     assert "Figure 1," in notes and "Figure 3" not in notes and "Figure 10" not in notes and "Cannot" not in notes
@@ -161,7 +164,7 @@ def test_hostile_texts_are_only_texts(project):
 
 @pytest.mark.parametrize("file, content, note", [
     ("claims.json", b"[{", "claims.json: not JSON"), ("claims.json", b"\xff\xfe", "claims.json: not JSON"), ("claims.json", "3", "claims.json: no list of claims"),
-    ("claims.json", '{"claims": {"a": 1}}', "no list of claims"), ("claims.json", "["*100_000, "claims.json: not JSON"), ("claims.json", '[{"id": "a"}, 7, null]', "claim 2 is not a mapping"), ("claims.json", "[]", "The list of claims is empty"),
+    ("claims.json", '{"claims": {"a": 1}}', "no list of claims"), ("claims.json", "["*100_000, "claims.json: not JSON"), ("claims.json", '[{"here": %s, "runs": %s}]' % (("["*700 + "]"*700,)*2), "…"), ("claims.json", '[{"id": "a"}, 7, null]', "claim 2 is not a mapping"), ("claims.json", "[]", "The list of claims is empty"),
     ("tables/a.csv", b"", "a.csv: empty"), ("tables/a.csv", b"a,b\n\xe9,1", "a.csv: not a CSV file in UTF-8"), ("tables/a.csv", b'a\n"' + b"x"*200_000 + b'"', "a.csv: not a CSV file"),
     ("tables/a.csv", b"a,b\n1\n1,2,3\n", "2 rows have more or fewer fields"), ("figures/fig03_confusion.png", b"GIF89a", "fig03_confusion.png: not a PNG"), ("figures/a.png", b"", "a.png: not a PNG"),
     ("figures/a.svg", b"<svg/>", "figures/a.svg"), ("provenance/a.json", b"{", "a.json: not JSON"), ("provenance/a.json", b"[1]", "a.json: not the record of a run"), ("provenance/a.json", b"{}", "a did not finish"),
