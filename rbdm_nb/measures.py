@@ -309,7 +309,7 @@ def remains(records:list, measure:str="area") -> pd.DataFrame:
 
 # %% ../nbs/07c_measures.ipynb #7b59cd83
 def momenta(records:list) -> pd.DataFrame:
-    "One row for each momentum and condition of all `records`: seeds, area, and the gain over no mask within shared seeds (mean, 95 % interval); all up to the shortest run of that momentum."
+    "One row for each momentum and condition of all `records`: seeds, area, and the gain over no mask within shared seeds (mean, 95 % interval); all up to the shortest run of that momentum. Gains compare like with like; levels of momenta whose `class_weights` differ do not."
     rows = []
     for momentum in sorted({r["momentum"] for r in records}, reverse=True):
         part, _ = study(records, momentum)
@@ -317,8 +317,8 @@ def momenta(records:list) -> pd.DataFrame:
         gains = tests[(tests.question == "against no mask") & (tests.measure == "area")].set_index("condition")
         for name, group in scores(part).groupby("condition", sort=False):
             gain = gains.loc[name, ["difference", "low", "high"]].tolist() if name in gains.index else [np.nan]*3
-            rows.append(dict(momentum=momentum, condition=name, seeds=len(group), images=ends(part)[1], area=group.area.mean(), final_f1=group.final_f1.mean(), gain=gain[0], low=gain[1], high=gain[2]))
-    return pd.DataFrame(rows, columns="momentum condition seeds images area final_f1 gain low high".split())
+            rows.append(dict(momentum=momentum, class_weights=part[0]["class_weights"], condition=name, seeds=len(group), images=ends(part)[1], area=group.area.mean(), final_f1=group.final_f1.mean(), gain=gain[0], low=gain[1], high=gain[2]))
+    return pd.DataFrame(rows, columns="momentum class_weights condition seeds images area final_f1 gain low high".split())
 
 def fusions(records:list) -> pd.DataFrame:
     "One row for each run and rule of decision fusion: condition, seed, rule, the Trainer's weight, macro F1 and accuracy."

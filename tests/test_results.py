@@ -27,6 +27,13 @@ def set_of_runs():
     return runs + [m.invented("mean", 2, 0, 0.02, label="untrained"), m.invented("ellipse", 2, 0, 0.01)]
 
 
+def steady(name, mask, switch, values, seed=0):
+    "A run whose curve is given; the rest is invented."
+    base = m.invented(mask, switch, seed)
+    rows = [r | dict(val_f1=v) for r, v in zip(base["curve"], values)]
+    return base | dict(name=name, curve=rows, best_epoch=int(np.argmax(values)) + 1)
+
+
 RUNS = set_of_runs()
 
 
@@ -267,6 +274,9 @@ def test_gain_is_control_and_remainder():
     assert len(left) and (left.gain - left.control_gain).to_numpy() == pytest.approx(left.remains.to_numpy())
     assert ((left.share <= 1) | left.share.isna()).all() and left.share[left.gain <= 0].isna().all()
     assert {"random → none", "mean → none (untrained)", "ellipse → none"} <= set(left.control)
+    runs = [steady("none", "none", 0, [.2]*4), steady("mean", "mean", 0, [.3]*4), steady("random", "random", 0, [.1]*4), steady("other", "other", 0, [.25]*4)]
+    left = m.remains(runs).set_index("control")
+    assert left.loc[["random", "other"], ["gain", "control_gain", "remains", "share"]].to_numpy() == pytest.approx(np.array([[.1, -.1, .2, 1], [.1, .05, .05, .5]])), "a control that loses leaves all of the gain, not more"
 
 
 def test_cost_counts_what_a_mask_needs():
@@ -281,13 +291,6 @@ def test_intervals_of_classes_over_seeds_or_images():
     classes = m.class_differences(m.study(RUNS, 0.9)[0])
     assert set(classes[classes.condition == "mean"].interval_over) == {"images"} and set(classes[classes.condition == "mean → none"].interval_over) == {"seeds"}
     assert ((classes.low <= classes.difference) & (classes.difference <= classes.high)).all()
-
-
-def steady(name, mask, switch, values, seed=0):
-    "A run whose curve is given; the rest is invented."
-    base = m.invented(mask, switch, seed)
-    rows = [r | dict(val_f1=v) for r, v in zip(base["curve"], values)]
-    return base | dict(name=name, curve=rows, best_epoch=int(np.argmax(values)) + 1)
 
 
 PAPERS_WAY = dict(none=[.1, .2, .4, .50], negative=[.2, .3, .42, .47], mean=[.3, .4, .41, .42], perceptive=[.15, .25, .30, .31])
