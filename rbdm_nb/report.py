@@ -435,7 +435,9 @@ def write(name:str, out=None) -> Path:
     `ValueError` if the set has no results. Warns if the page is larger than `LIMIT`."""
     outputs = root()/"outputs"
     known = sorted(f.name for f in outputs.glob("*") if f.is_dir() and results(f))
-    if name not in known: raise ValueError(f"no results in outputs/{name}; rbdm run params/{name}.yaml makes them{suggest(name, known)}")
+    if name not in known:
+        settled = (root()/"params"/f"{name}.yaml").is_file()
+        raise ValueError(f"no results in outputs/{name}" + (f"; rbdm run params/{name}.yaml makes them" if settled else suggest(name, known)))
     out = Path(out) if out else outputs/name/"report.html"
     if out.is_dir(): out = out/"report.html"
     text = page(outputs/name, out.absolute().parent).encode()

@@ -145,6 +145,7 @@ def test_a_set_without_results_is_refused(project, name, message):
     make_set(project/"outputs"/"my-set")
     for part in ("figures", "tables", "store"): (project/"outputs"/"empty"/part).mkdir(parents=True)
     (project/"outputs"/"empty"/"figures"/".hidden.png").touch()
+    save(project/"params"/"empty.yaml", "name: empty")
     with pytest.raises(ValueError, match=re.escape(message)): report.write(name)
 
 
