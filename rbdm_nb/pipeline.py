@@ -257,9 +257,9 @@ def _settle(notebook, params, own, changes):
         if name in known and which in (None, notebook.name): values |= validate({name: value}, known, "--set")
     return values | ({"output": f"outputs/{params.name}"} if "output" in known else {})
 
-def _title(notebook, values, runs):
-    "Name of a run: the notebook's, with the `values` in which its `runs` (own values) differ."
-    differ = [n for n in notebook.parameters if len({repr(own.get(n)) for own in runs}) > 1]
+def _title(notebook, values, own, runs):
+    "Name of a run: the notebook's, with those `values` that the run gives itself (`own`) and that are not alike in all `runs`."
+    differ = [n for n in notebook.parameters if n in own and len({repr(other.get(n)) for other in runs}) > 1]
     return ".".join([notebook.name, *[re.sub(r"[^\w.+-]+", "_", f"{n}={values[n]}").replace(f"{n}_", f"{n}=", 1) for n in differ]])
 
 # %% ../nbs/00c_pipeline.ipynb #c906aa18
@@ -276,14 +276,14 @@ def runs(params:ParameterSet, known:dict=None, only=(), changes=()) -> list:
     `only`: names of notebooks or runs to keep. `changes`: texts like `mask=mean` or `03_learns.mask=mean`.
     Raises `ValueError` for names and values that do not exist."""
     known, made = known or notebooks(), {}
-    titles = {n: [_title(known[n], _settle(known[n], params, o, ()), own) for o in own] for n, own in params.notebooks.items()}
+    titles = {n: [_title(known[n], _settle(known[n], params, o, ()), o, own) for o in own] for n, own in params.notebooks.items()}
     wanted = _pick(only, titles, [t for ts in titles.values() for t in ts])
     kept = {n: [o for o, t in zip(params.notebooks[n], ts) if not wanted or n in wanted or t in wanted] for n, ts in titles.items()}
     changed = [_change(c, {n: known[n] for n, own in kept.items() if own}) for c in changes]
     for n in ordered([n for n, own in kept.items() if own], known):
         for own in kept[n]:
             values = _settle(known[n], params, own, changed)
-            run = Run(_title(known[n], values, params.notebooks[n]), known[n], values, root()/"outputs"/params.name)
+            run = Run(_title(known[n], values, own, params.notebooks[n]), known[n], values, root()/"outputs"/params.name)
             if made.setdefault(run.name, run).parameters != values: raise ValueError(f"two different runs would both be called {run.name}")
     return list(made.values())
 
