@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
 from .masking import Masks, corpus_masks
-from .notebooks import output as output_folder, write_atomic
+from .notebooks import output as output_folder, save_text, write_atomic
 from .relevance import maps
 from .reproducibility import numerics
 from .store import Store
@@ -136,7 +136,7 @@ def run_condition(store:Store, p, mask:str, switch_epoch:int=9, seed:int=0) -> t
                   trainer=_about_trainer(p, trainer, relevance, masks), curve=_curve(run, valid, mask_schedule(masks, switch_epoch)), best_epoch=run.best_epoch,
                   confusion=confusion_matrix(valid.labels, predicted, valid.classes).to_numpy().tolist(), correct=np.packbits(predicted == valid.labels).tobytes().hex(),
                   fusion=_fused(store, p, run, valid) if p.fuse else None, settings=run.entries[-1].key, environment=run.entries[-1].meta["environment"])
-    write_atomic(output_folder(p)/"tables"/f"run_{tag}.json", record_text(record))
+    save_text(record_text(record), p, f"run_{tag}.json")
     return run, record
 
 # %% ../nbs/06_trainee.ipynb #047910c6
