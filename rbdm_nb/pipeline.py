@@ -283,8 +283,9 @@ def runs(params:ParameterSet, known:dict=None, only=(), changes=()) -> list:
     for n in ordered([n for n, own in kept.items() if own], known):
         for own in kept[n]:
             values = _settle(known[n], params, own, changed)
+            if any(other.notebook.name == n and other.parameters == values for other in made.values()): continue   # changes have made them alike
             run = Run(_title(known[n], values, own, params.notebooks[n]), known[n], values, root()/"outputs"/params.name)
-            if made.setdefault(run.name, run).parameters != values: raise ValueError(f"two different runs would both be called {run.name}")
+            if made.setdefault(run.name, run) is not run: raise ValueError(f"two different runs would both be called {run.name}")
     return list(made.values())
 
 # %% ../nbs/00c_pipeline.ipynb #40d123c4

@@ -137,6 +137,9 @@ def test_changes_make_one_run_of_several(project):
     assert [r.name for r in pipeline.runs(params)] == ["01_low.mask=none", "01_low.mask=mean"]
     assert [r.name for r in pipeline.runs(params, changes=["mask=negative"])] == ["01_low.mask=negative"]
     assert [r.name for r in pipeline.runs(params, only=["01_low.mask=mean"])] == ["01_low.mask=mean"]
+    params = pipeline.read_set(write_set("notebooks:\n  01_low: [{}, {mask: mean}, {mask: none}, {rate: 2}]\n"))   # mean is the default
+    assert [r.parameters["mask"] for r in pipeline.runs(params)] == ["mean", "none", "mean"]
+    assert [(r.parameters["mask"], r.parameters["rate"]) for r in pipeline.runs(params, changes=["mask=negative"])] == [("negative", 0.5), ("negative", 2)]
 
 
 def test_the_projects_own_sets_are_valid(monkeypatch):
