@@ -33,9 +33,11 @@ def _affine(table, size):
     return np.stack([a, b, centre - (a + b)*centre + shift[:, 0], d, e, centre - (d + e)*centre + shift[:, 1]], 1).reshape(-1, 2, 3)
 
 # %% ../nbs/02b_training.ipynb #ffc81fcc
-def _warp(image, matrix):
-    "Image (s, s) or (s, s, c) uint8 moved by `matrix`, from output to input pixels."
-    return cv2.warpAffine(image, matrix, image.shape[:2], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+cv2.setNumThreads(1)   # batches are made side by side; threads within an image would only be in their way
+
+def _warp(image, matrix, between=cv2.INTER_LINEAR):
+    "Image (s, s) or (s, s, c) uint8 moved by `matrix`, from output to input pixels; `between`: how values between pixels are made."
+    return cv2.warpAffine(image, matrix, image.shape[:2], flags=between | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
 
 def _colours(row, channels):
     "What the colour part of a row of the table makes of the values 0 … 255: (1, 256, channels) float32, 0 … 255."
@@ -46,11 +48,12 @@ def _colours(row, channels):
 def augment(x, table, mask=None) -> np.ndarray:
     """Images (n, s, s, c) uint8 augmented by rows (n, 9) of `augmentation_table`: float32 of 0 … 255 (section 5.1).
 
-    `mask` (n, s, s) bool is moved along, and what it hides is 0 in the result (section 5.4)."""
+    `mask` (n, s, s) bool is moved along, to the nearest pixel, and what it hides is 0 in the result (section 5.4)."""
     out = np.empty(x.shape, "float32")
     for i, matrix in enumerate(_affine(table, x.shape[1])):
-        out[i] = cv2.LUT(_warp(x[i], matrix), _colours(table[i], x.shape[-1])).reshape(x.shape[1:])
-        if mask is not None: out[i] *= _warp(mask[i].astype("uint8")*255, matrix)[..., None] >= 128
+        moved = cv2.LUT(_warp(x[i], matrix), _colours(table[i], x.shape[-1]))
+        if mask is not None: moved = cv2.copyTo(moved, _warp(mask[i].view("uint8"), matrix, cv2.INTER_NEAREST))
+        out[i] = moved.reshape(x.shape[1:])
     return out
 
 # %% ../nbs/02b_training.ipynb #4f6837e9
@@ -76,10 +79,10 @@ def _fetch(corpus, masks, size):
 
 # %% ../nbs/02b_training.ipynb #c70285db
 def _augmented(x, row, mask, masked):
-    "`augment` as a TensorFlow operation on images (n, s, s, c) float32, which are rounded to bytes."
+    "`augment` as a TensorFlow operation; images (n, s, s, c) that are not bytes are rounded."
     run = lambda x, row, mask: augment(x, row, mask if masked else None)
-    done = tf.numpy_function(run, [tf.cast(tf.round(x), tf.uint8), row, mask], tf.float32, stateful=False)
-    return tf.ensure_shape(done, x.shape)
+    x = x if x.dtype == tf.uint8 else tf.cast(tf.round(x), tf.uint8)
+    return tf.ensure_shape(tf.numpy_function(run, [x, row, mask], tf.float32, stateful=False), x.shape)
 
 # %% ../nbs/02b_training.ipynb #1ac9e588
 def batches(corpus, architecture:str, size:int, batch_size:int, seed:int, epoch:int, weights, masks=None, augmented:bool=True):
@@ -87,14 +90,14 @@ def batches(corpus, architecture:str, size:int, batch_size:int, seed:int, epoch:
     order, table = epoch_order(len(corpus), seed, epoch), augmentation_table(len(corpus), seed, epoch)
     fetch, channels = _fetch(corpus, masks, size), corpus.images.shape[-1]
     def load_batch(index, row, label):
-        x, mask = tf.numpy_function(fetch, [index], (tf.uint8, tf.bool))
+        x, mask = tf.numpy_function(fetch, [index], (tf.uint8, tf.bool), stateful=False)
         x.set_shape((None, *corpus.images.shape[1:])); mask.set_shape((None, size, size))
-        x = tf.image.resize(tf.cast(x, tf.float32), (size, size), antialias=True) if x.shape[1:3] != (size, size) else tf.cast(x, tf.float32)
+        if x.shape[1:3] != (size, size): x = tf.image.resize(tf.cast(x, tf.float32), (size, size), antialias=True)
+        x = _augmented(x, row, mask, masks is not None) if augmented else tf.cast(x, tf.float32)
         if masks is not None and not augmented: x = tf.where(mask[..., None], x, 0.)
-        if augmented: x = _augmented(x, row, mask, masks is not None)
         return scale(architecture, tf.image.grayscale_to_rgb(x) if channels == 1 else x), label, tf.gather(weights, label)
     data = tf.data.Dataset.from_tensor_slices((order, table[order], corpus.labels[order].astype("int32")))
-    return data.batch(batch_size).map(load_batch).prefetch(4)
+    return data.batch(batch_size).map(load_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
 
 # %% ../nbs/02b_training.ipynb #e703709e
 def macro_f1(labels, predicted) -> float:
