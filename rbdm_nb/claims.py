@@ -10,10 +10,10 @@ import json, textwrap
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
-import numpy as np, pandas as pd, yaml
+import numpy as np, pandas as pd
 from pydantic import Field, ValidationError, model_validator
 from .notebooks import root, suggest, write_atomic
-from .pipeline import _line, _twice
+from .pipeline import yaml_line, yaml_tree
 from .selectors import SELECTORS, Absent, Difference, Measure, Outputs, Plain, Reader, Strict, read_outputs, shared_settings, studies, trainees
 
 # %% ../nbs/07a_claims.ipynb #e0090c0d
@@ -87,25 +87,14 @@ def _explain(error):
     if error["type"] == "value_error": return error["msg"].removeprefix("Value error, ")
     return f"{last}: {error['msg']}, got {str(error['input'])[:60]!r}"
 
-def _tree(path):
-    "What the YAML file at `path` holds, as nodes and as values; `ValueError` names the line."
-    text = Path(path).read_text(encoding="utf-8")
-    try: tree, content = yaml.compose(text), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ValueError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {getattr(error, 'problem', error)}") from None
-    if tree is None: raise ValueError(f"{path}:1: empty; a list of claims has `paper` and `claims`")
-    if double := _twice(tree): raise ValueError(f"{path}:{double[1]}: key {double[0]!r} is given twice; keep one")
-    return tree, content
-
 def read_claims(path=None) -> Ledger:
     "The list of claims in file `path` (default: the project's), checked. `ValueError` names file, line and what to do."
     path = Path(path or root()/FILE)
     shown = path.relative_to(root()) if path.is_relative_to(root()) else path
     if not path.is_file(): raise ValueError(f"no {shown}: the list of claims is missing")
-    try: tree, content = _tree(path)
+    try: tree, content = yaml_tree(path, "a list of claims has `paper` and `claims`")
     except ValueError as error: raise ValueError(str(error).replace(str(path), str(shown), 1)) from None
-    at = lambda *place: f"{shown}:{_line(tree, place)}"
+    at = lambda *place: f"{shown}:{yaml_line(tree, place)}"
     try: ledger = Ledger.model_validate(content)
     except ValidationError as error:
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")     # a mistyped key also makes one missing

@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['LIBRARY', 'Values', 'imported', 'source_digest', 'Notebook', 'read_notebook', 'notebooks', 'upstream', 'ordered',
-           'ParameterSet', 'read_set', 'Run', 'runs', 'made_from', 'State', 'read_record', 'state', 'seal']
+           'ParameterSet', 'yaml_line', 'yaml_tree', 'read_set', 'Run', 'runs', 'made_from', 'State', 'read_record',
+           'state', 'seal']
 
 # %% ../nbs/00c_pipeline.ipynb #c9ccdc5e
 import ast, graphlib, hashlib, heapq, json, re, threading
@@ -142,7 +143,7 @@ class ParameterSet(BaseModel):
     notebooks: Annotated[dict[str, Annotated[Annotated[list[Values], Field(min_length=1)], BeforeValidator(_list_of_runs)]], Field(min_length=1)]
 
 # %% ../nbs/00c_pipeline.ipynb #cb425d2f
-def _line(node, place):
+def yaml_line(node, place):
     "Line (from 1) of the YAML `node` that `place` (keys and indices) leads to, as far as it exists."
     line = node.start_mark.line
     for part in place:
@@ -172,19 +173,24 @@ def _explain(error):
     if error["type"] in ("too_short", "model_type", "dict_type"): return f"{place or 'a parameter set'} must hold at least one key: value"
     return f"{place}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
 
-def _parse(path):
-    "`ParameterSet` in the file at `path`, and its YAML tree; `ValueError` names file and line."
+def yaml_tree(path, holds:str):
+    "(nodes, values) of the YAML file at `path`; `ValueError` names file and line. `holds`: what it should, for an empty one."
     text = Path(path).read_text(encoding="utf-8")
     try: tree, content = yaml.compose(text), yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ValueError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {getattr(error, 'problem', error)}") from None
-    if tree is None: raise ValueError(f"{path}: empty; a parameter set has at least `name` and `notebooks`")
+    if tree is None: raise ValueError(f"{path}:1: empty; {holds}")
     if double := _twice(tree): raise ValueError(f"{path}:{double[1]}: key {double[0]!r} is given twice; keep one")
+    return tree, content
+
+def _parse(path):
+    "`ParameterSet` in the file at `path`, and its YAML tree; `ValueError` names file and line."
+    tree, content = yaml_tree(path, "a parameter set has at least `name` and `notebooks`")
     try: return ParameterSet.model_validate(content), tree
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{path}:{_line(tree, first['loc'])}: {_explain(first)}") from None
+        raise ValueError(f"{path}:{yaml_line(tree, first['loc'])}: {_explain(first)}") from None
 
 # %% ../nbs/00c_pipeline.ipynb #7f9f0a8e
 def _own(values, parameters, where, output):
@@ -201,13 +207,13 @@ def _shared(values, parameters_of, where, output):
 # %% ../nbs/00c_pipeline.ipynb #f0a43c83
 def _place_of(path, tree, *place):
     "Function that names file and line of the key `name` below `place` in the YAML `tree`."
-    return lambda name: f"{path}:{_line(tree, (*place, name))}"
+    return lambda name: f"{path}:{yaml_line(tree, (*place, name))}"
 
 def read_set(path, known:dict=None) -> ParameterSet:
     "The parameter set in file `path`, checked against the notebooks `known` (default: the project's). `ValueError` names the line and what to do."
     known, (params, tree) = known or notebooks(), _parse(path)
     output = f"outputs/{params.name}"
-    at = lambda *place: f"{path}:{_line(tree, place)}"
+    at = lambda *place: f"{path}:{yaml_line(tree, place)}"
     if params.name != Path(path).stem: raise ValueError(f"{at('name')}: name is {params.name!r}, but the file is {Path(path).name}; they must agree")
     for name in params.notebooks:
         if name not in known: raise ValueError(f"{at('notebooks', name)}: no notebook {name!r}{suggest(name, known)}")
