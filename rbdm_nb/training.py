@@ -309,11 +309,11 @@ def draw_confusion(counts:pd.DataFrame, axis=None):
     "Draw a confusion matrix in percent of each true class; rows without images are left blank. Returns the figure."
     import matplotlib.pyplot as plt
     axis = axis or plt.subplots(figsize=(5.2, 4.4))[1]
-    share = 100*counts.to_numpy()/np.where(counts.sum(1) > 0, counts.sum(1), np.nan).reshape(-1, 1)
+    share = 100*counts.to_numpy()/np.where(counts.sum(axis=1) > 0, counts.sum(axis=1), np.nan).reshape(-1, 1)
     image = axis.imshow(share, vmin=0, vmax=100)
     for (i, j), value in np.ndenumerate(share):
         if np.isfinite(value): axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color="black" if value > 55 else "white")
-    names = [f"{c} ({n})" for c, n in zip(counts.columns, counts.sum(1))]
+    names = [f"{c} ({n})" for c, n in zip(counts.columns, counts.sum(axis=1))]
     axis.set_xticks(range(len(counts)), counts.columns, rotation=45, ha="right"); axis.set_yticks(range(len(counts)), names)
     axis.set(xlabel="predicted", ylabel="true (images)"); axis.spines[:].set_visible(False)
     axis.figure.colorbar(image, ax=axis, label="share of the true class (%)")
