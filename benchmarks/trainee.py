@@ -1,6 +1,6 @@
 """What training a Trainee costs on this machine, as ratios from one run, and what killing it does.
 
-    python benchmarks/trainee.py [--images 3200] [--rounds 5] [--threads 2] [--size 48] [--only masks|pipeline|kills]
+    python benchmarks/trainee.py [--images 3200] [--rounds 5] [--threads 2] [--size 48] [--only masks|pipeline|kills|repeat]
 
 masks     an epoch on masked images against one on plain images, the same network going on in turn; both augmented, without validation.
           Bar: at most 1.03 times as long.
@@ -9,12 +9,16 @@ pipeline  images/s of `training.fit`, with everything that it does (order and au
           memory, shuffled by tf.data; epochs in turn. Bar: at least 0.9. Below, the same for a short epoch's training alone.
 kills     a run is killed with SIGKILL at --times random moments, started again each time, and must end with the weights and the
           curve of a run that nobody disturbed. Exit status 1 if it does not.
+repeat    only when named: the first --epochs epochs of a committed run (--set, --run) are trained again by papermill, in a process and
+          a store of their own, and must give the committed rows to the last bit, weights included. Exit status 1 if they do not.
+          Needs the corpus of that set, and the same kind of machine; a masked run needs its Trainer and relevance maps anew as well.
 
 Images are built-in faces at 48 x 48; the network is MobileNetV2, batches of 32. The measure is the ratio: the median of the rounds' ratios, and their range."""
 import argparse, json, os, random, signal, subprocess, sys, tempfile, time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from pathlib import Path
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 import numpy as np
 from rbdm_nb.datasets import load
 from rbdm_nb.masking import Masks
@@ -22,6 +26,7 @@ from rbdm_nb.reproducibility import deterministic, rng
 from rbdm_nb.store import Store
 
 RECIPE = dict(architecture="MobileNetV2", bn_momentum=0.9, class_weights="balanced", batch_size=32, learning_rate=0.001)
+COMPARED = ("epoch", "images_seen", "masked", "loss", "val_loss", "val_f1", "val_accuracy", "f1", "weights")     # of a row of a curve; the rest is time
 
 
 def half_masks(store, n, size):
@@ -138,6 +143,20 @@ def kills(options):
     if ended != undisturbed: sys.exit("a killed run ended otherwise")
 
 
+# --- the first epochs again
+
+def repeat(options):
+    committed, wanted = ROOT/"outputs"/options.set, options.folder/"parameters.yaml"
+    source = json.loads((committed/"provenance"/f"{options.run}.json").read_text())
+    record = next(committed/f for f in source["outputs"] if Path(f).name.startswith("run_"))
+    wanted.write_text(json.dumps(source["made_from"]["parameters"] | dict(output=str(options.folder/"again"), epochs=options.epochs, fuse=False)))
+    subprocess.run([str(Path(sys.executable).parent/"papermill"), "--no-progress-bar", "-f", wanted, ROOT/"nbs"/"06_trainee.ipynb", options.folder/"06_trainee.ipynb"], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    rows = [[{k: row[k] for k in COMPARED} for row in json.loads(file.read_text())["curve"][:options.epochs]] for file in (record, options.folder/"again"/"tables"/record.name)]
+    for a, b in zip(*rows):
+        print(f"repeat: {record.stem}, epoch {a['epoch']}: F1 {b['val_f1']:.6f}, weights {b['weights'][:16]}: {'the same' if a == b else 'DIFFERENT from ' + str(a)}")
+    if rows[0] != rows[1]: sys.exit("the committed run was not repeated")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=3_200, help="training images")
@@ -146,7 +165,10 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--times", type=int, default=10, help="kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
-    parser.add_argument("--only", choices=["masks", "pipeline", "kills"])
+    parser.add_argument("--set", default="ferplus", help="repeat: the set under outputs/")
+    parser.add_argument("--run", default="06_trainee.mask=none", help="repeat: the run, as its file in provenance/ is called")
+    parser.add_argument("--epochs", type=int, default=2, help="repeat: epochs")
+    parser.add_argument("--only", choices=["masks", "pipeline", "kills", "repeat"])
     parser.add_argument("--part", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     deterministic(0, options.threads)
@@ -154,5 +176,5 @@ if __name__ == "__main__":
     else:
         with tempfile.TemporaryDirectory() as folder:
             options.folder = Path(folder)
-            for part in (masks, pipeline, kills):
-                if options.only in (None, part.__name__): part(options)
+            for part in (masks, pipeline, kills, repeat):
+                if options.only == part.__name__ or (options.only is None and part is not repeat): part(options)
