@@ -323,12 +323,24 @@ def _from_project(link):
     return link["before"] + (target if re.match(r"\w+:|#|/", target) else normpath(f"nbs/{target}"))
 
 # %% ../nbs/00e_cli.ipynb #36013efc
-_MARK = re.compile(r"(?m)^<!-- claims:(?P<name>[\w-]+) -->$")
+_MARK = re.compile(r"(?m)^<!-- (?P<what>claims|findings):(?P<name>[\w-]+) -->$")
 
-def _claims_table(mark):
-    "The table of claims of the set that `mark` names. Whether results are out of date depends on the code at hand and is left to `rbdm claims`."
+def _claims_table(name):
+    "The table of claims of set `name`. Whether results are out of date depends on the code at hand and is left to `rbdm claims`."
     from rbdm_nb.claims import evaluate, markdown
-    return mark[0] + "\n" + markdown(mark["name"], evaluate(mark["name"], stale=False))
+    return markdown(name, evaluate(name, stale=False))
+
+def _findings(name):
+    "For each study of set `name` what it is, and its sentences on controls and certainty."
+    import pandas as pd
+    from rbdm_nb.notebooks import root
+    found = []
+    for file in sorted((root()/"outputs"/name/"tables").glob("findings_*.csv")):
+        told = pd.read_csv(file)
+        found += [f"**{s}**\n" for s in told.sentence[told.about == "study"]] + [f"- {s}" for s in told.sentence[told.about.isin(["controls", "certainty"])]] + [""]
+    return "\n".join(found) or "No Trainee of this set has been run.\n"
+
+def _filled(mark): return mark[0] + "\n" + dict(claims=_claims_table, findings=_findings)[mark["what"]](mark["name"])
 
 def readme_text(notebook) -> str:
     "The Markdown of README.md from the notebook at path `notebook`. `ValueError` for a table of claims of a set without results."
@@ -340,7 +352,7 @@ def readme_text(notebook) -> str:
         c.source = re.sub(r"(?m)^#\|.*\n?", "", c.source) if c.cell_type == "code" else _LINK.sub(_from_project, c.source)
         if c.cell_type == "code": c.outputs = []
     nb.metadata["language_info"] = dict(name="python")
-    text = _MARK.sub(_claims_table, MarkdownExporter().from_notebook_node(nb)[0])
+    text = _MARK.sub(_filled, MarkdownExporter().from_notebook_node(nb)[0])
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"(?m)[ \t]+$", "", text)).strip() + "\n"
 
 # %% ../nbs/00e_cli.ipynb #ec1ca2b3
