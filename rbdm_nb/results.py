@@ -71,11 +71,13 @@ def draw_curves(records:list):
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return fig
 
+def _is_control(record): return record["mask"] in CONTROLS or bool(record.get("label"))
+
 def draw_controls(records:list):
-    "Macro F1 against images seen of no mask, the mean mask and the controls: switched on the left, masked throughout on the right; returns the figure."
+    "Macro F1 against images seen of no mask, the mean mask and the controls: switched on the left, masked throughout on the right, where there is a control; returns the figure."
     import matplotlib.pyplot as plt
     groups = [[r for r in records if r["mask"] == "none" or bool(r["switch_epoch"]) == switched] for switched in (True, False)]
-    groups = [(title, g) for title, g in zip(("switched to plain images", "masked throughout"), groups) if len(names(g)) > 1]
+    groups = [(title, g) for title, g in zip(("switched to plain images", "masked throughout"), groups) if any(map(_is_control, g))]
     fig, axes = plt.subplots(1, len(groups), figsize=(3.6*len(groups), 4.4), sharey=True, squeeze=False)
     for axis, (title, group) in zip(axes[0], groups):
         _draw_panel(axis, group, "val_f1", "macro F1, validation")
@@ -235,12 +237,14 @@ def certainty(records:list, level:float=0.05) -> list:
                                     f"({(clear.difference > 0).sum()} better, {(clear.difference < 0).sum()} worse).")
     return found + ([f"Image by image, {unclear} of {len(images.groupby(['condition', 'against']))} pairs of conditions differ in no seed by more than chance explains."] if unclear else [])
 
+def _change(x): return f"gains {x:.3f}" if x >= 0 else f"loses {-x:.3f}"
+
 def control_sentences(records:list) -> list:
     "Sentences on what remains of a mask's gain in area beside each control."
     found = []
     for t in remains(records).dropna(subset=["gain", "control_gain"]).itertuples():
-        rest = "there is no gain of which anything could remain" if t.gain <= 0 else "nothing of the gain remains" if t.share <= 0 else "all of the gain remains" if t.share == 1 else f"{t.share:.0%} of the gain remain"
-        found.append(f"{called(t.condition)} gains {t.gain:+.3f} in mean F1 on the way over no mask, {called(t.control)} {t.control_gain:+.3f}: {rest}, "
+        rest = "there is no gain to explain; mask less control is" if t.gain <= 0 else "nothing of the gain remains," if t.share <= 0 else "all of the gain remains," if t.share == 1 else f"{t.share:.0%} of the gain remain,"
+        found.append(f"{called(t.condition)} {_change(t.gain)} in mean F1 on the way against no mask, {called(t.control)} {_change(t.control_gain)}: {rest} "
                      f"{t.remains:+.3f} " + (f"({t.low:+.3f} to {t.high:+.3f}, corrected p = {t.p_holm:.2g})." if np.isfinite(t.low) else "(one seed: no test)."))
     return found
 
