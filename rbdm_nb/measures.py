@@ -281,10 +281,10 @@ def seconds_to(record:dict, level:float) -> float:
 
 # %% ../nbs/07c_measures.ipynb #7fda46d1
 def cost(records:list, levels=()) -> pd.DataFrame:
-    "One row a condition: mean seconds of training, Trainer, relevance and masks, their sum, best F1, best F1 per hour, and median seconds until each of `levels`."
-    rows = [dict(condition=r["name"], training=sum(e["seconds"] for e in r["curve"]), **_upstream(r), epochs=len(r["curve"]), best_f1=r["curve"][r["best_epoch"] - 1]["val_f1"],
+    "One row a condition: mean seconds of training, Trainer, relevance and masks, their sum, CPU seconds of training (nan where they were not taken), best F1, best F1 per hour, and median seconds until each of `levels`."
+    rows = [dict(condition=r["name"], training=sum(e["seconds"] for e in r["curve"]), **_upstream(r), training_cpu=sum(e.get("cpu_seconds") or np.nan for e in r["curve"]), epochs=len(r["curve"]), best_f1=r["curve"][r["best_epoch"] - 1]["val_f1"],
                  **{f"seconds_to_{l:g}": seconds_to(r, l) for l in levels}) for r in records]
-    frame = pd.DataFrame(rows, columns=None if rows else ["condition", "training", *UPSTREAM, "epochs", "best_f1"])
+    frame = pd.DataFrame(rows, columns=None if rows else ["condition", "training", *UPSTREAM, "training_cpu", "epochs", "best_f1"])
     frame.insert(1, "total", frame[["training", *UPSTREAM]].sum(axis=1, skipna=False))
     group = frame.groupby("condition", sort=False)
     late = [c for c in frame if c.startswith("seconds_to_")]
