@@ -189,18 +189,18 @@ def _in_study(claim, study, outputs):
     length = min(len(runs[c].curve) for runs in seeds.values() for c in (wanted or runs))
     readers = [Reader(outputs, study, runs, length) for runs in seeds.values()][:None if wanted else 1]
     settings = shared_settings(study, length)
-    return dict(values=[claim.measure.value(r) for r in readers], settings=settings, seeds=len(readers) if wanted else 0,
+    return dict(values=[claim.measure.value(r) for r in readers], settings=settings, seeds=len(readers) if wanted else 0, conditions=len({r.condition for r in study}),
                 evidence={k: {settings[k]} for k in ("corpus", "trainer_corpus") if settings[k]})
 
 def _on_trainees(claim, outputs, paper):
-    "What `claim` comes to in each study that has its conditions, nearest to the paper's settings first, with the runs it came from; `Absent` if in none."
+    "What `claim` comes to in each study that has its conditions, that with most of the paper's conditions first and then the nearest to its settings, with the runs it came from; `Absent` if in none."
     pairs, found, reasons = trainees(outputs), [], []
     for study in studies([r for r, _ in pairs]):
         try: found.append(_in_study(claim, study, outputs))
         except Absent as absent: reasons.append(str(absent))
     if not found: raise Absent(reasons[0] if reasons else "no condition of the paper has run")
     runs = tuple(sorted({source["run"] for _, source in pairs}))
-    return [f | dict(runs=runs) for f in sorted(found, key=lambda f: (len(differences(f["settings"], paper)), -f["seeds"]))]
+    return [f | dict(runs=runs) for f in sorted(found, key=lambda f: (-f["conditions"], len(differences(f["settings"], paper)), -f["seeds"]))]
 
 def _in_tables(claim, outputs):
     "The same of a claim that is measured in tables."

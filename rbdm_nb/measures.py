@@ -73,12 +73,13 @@ def _order(record):
 
 # %% ../nbs/07c_measures.ipynb #6ca7d3fe
 def study(records:list, momentum:float) -> tuple:
-    """Records with `momentum` (0: 0.999) and their settings in common, in the order of legends, each with its `name`; and a frame of those left out.
+    """Records with `momentum` (0: 0.999) and their settings in common (those of most runs without a label), in the order of legends, each with its `name`; and a frame of those left out.
 
     `ValueError` for a damaged record, or two of one condition and seed."""
     found = sorted((checked(r) for r in records if np.isclose(r.get("momentum", -1), momentum or 0.999)), key=lambda r: (_order(r), r["tag"]))
     kinds = [str([r[s] for s in _SAME]) for r in found]
-    main = max(sorted(set(kinds)), key=kinds.count) if kinds else ""
+    plain = [k for r, k in zip(found, kinds) if not r.get("label")] or kinds
+    main = max(sorted(set(plain)), key=plain.count) if kinds else ""
     kept, first = _named([r for r, k in zip(found, kinds) if k == main]), {}
     for r in kept:
         other = first.setdefault((r["name"], r["seed"]), r)

@@ -267,6 +267,13 @@ def test_the_study_nearest_to_the_paper_decides_and_the_other_is_told(tmp_path, 
     assert len(found.also) == 1 and found.also[0].startswith("momentum 0.9: +0.025 (")
 
 
+def test_the_study_with_more_of_the_papers_conditions_decides(tmp_path, ledger):
+    more = [dict(condition="negative", f1=[0.3], seed=0, momentum=0.9, trainer="folder")]
+    trainees(tmp_path, seeds([-0.05], trainer="folder") + seeds([0.02, 0.03, 0.025], momentum=0.9, trainer="folder") + more, trainer_root="x/expressions")
+    found = settle(tmp_path, GAIN, dict(above=0, clear=0.01), ledger.paper)
+    assert found.verdict == "reproduced" and "momentum 0.9" in found.setting and found.also == ("momentum 0.999: −0.05 (one seed)",)
+
+
 def test_masks_of_different_trainers_are_not_mixed(tmp_path):
     runs = [dict(condition="none", f1=[0.3]), dict(condition="mean", f1=[0.4], trainer="a"), dict(condition="negative", f1=[0.5], trainer="b")]
     found = settle(trainees(tmp_path, runs), dict(by="difference", of=RUN("mean", "best_f1"), minus=RUN("negative", "best_f1")), dict(above=0))

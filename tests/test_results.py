@@ -269,6 +269,13 @@ def test_a_condition_against_itself_has_no_difference():
     assert "corrected p = 1: not more than seeds may explain" in results.certainty(runs)[0]
 
 
+def test_labelled_runs_do_not_decide_what_the_study_is():
+    aside = [m.invented(mask, label="weighted") | dict(class_weights="balanced") for mask in ("none", "mean")]
+    kept, other = m.study([*aside, m.invented("none")], 0.9)
+    assert [r["name"] for r in kept] == ["none"] and set(other.run) == {r["tag"] for r in aside}
+    assert len(m.study(aside, 0.9)[0]) == 2
+
+
 def test_gain_is_control_and_remainder():
     left = m.remains(m.study(RUNS, 0.9)[0])
     assert len(left) and (left.gain - left.control_gain).to_numpy() == pytest.approx(left.remains.to_numpy())
