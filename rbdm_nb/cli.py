@@ -331,13 +331,14 @@ def _claims_table(name):
     return markdown(name, evaluate(name, stale=False))
 
 def _findings(name):
-    "For each study of set `name` what it is, and its sentences on controls and certainty."
+    "For each study of set `name` what it is, and its sentences on the paper's statements, where there is something to say, and on controls."
     import pandas as pd
     from rbdm_nb.notebooks import root
     found = []
     for file in sorted((root()/"outputs"/name/"tables").glob("findings_*.csv")):
         told = pd.read_csv(file)
-        found += [f"**{s}**\n" for s in told.sentence[told.about == "study"]] + [f"- {s}" for s in told.sentence[told.about.isin(["controls", "certainty"])]] + [""]
+        said = told.sentence[told.about.isin(["statements", "controls"]) & ~told.sentence.str.endswith("**not run**")]
+        found += [f"**{s}**\n" for s in told.sentence[told.about == "study"]] + [f"- {s}" for s in said] + [""]
     return "\n".join(found) or "No Trainee of this set has been run.\n"
 
 def _filled(mark): return mark[0] + "\n" + dict(claims=_claims_table, findings=_findings)[mark["what"]](mark["name"])
