@@ -116,6 +116,7 @@ thead .n { white-space: normal; }
 .claims { width: 100%; font-size: .9375rem; }
 .claims td, .claims th { max-width: none; }
 .claims td, .claims th { padding: .65rem 1.25rem .65rem 0; }
+.claims .why { overflow-wrap: anywhere; }
 .claims .group th { padding: 1.6rem 0 .4rem; border-top: 0; font-size: 1rem; font-weight: 650; }
 .claims .what { width: 34%; }
 .claims .what::first-letter { text-transform: uppercase; }
@@ -197,7 +198,7 @@ TEMPLATES["claims"] = """{% from "macros" import badge, notebook with context %}
 <td role="cell" data-label="Paper">{{ c.paper }}</td>
 <td role="cell" data-label="Here">{{ c.here }}{% if c.seeds %} <small class="inline">({{ c.seeds }})</small>{% endif %}</td>
 <td role="cell" class="bare" data-label="Verdict">{{ badge(c) }}</td>
-<td role="cell" class="why bare" data-label="Why">{{ c.why }}{% if c.setting %}<small>Setting: {{ c.setting|join("; ") }}</small>{% endif %}{% for other in c.also %}<small>Also: {{ other }}</small>{% endfor %}{% if c.runs %}<small>{% for n in c.runs %}{{ notebook(n) }}{{ ", " if not loop.last }}{% endfor %}</small>{% endif %}{% if c.stale %}<details><summary>Out of date</summary>{{ c.stale }}</details>{% endif %}</td>
+<td role="cell" class="why bare" data-label="Why">{{ c.why }}{% if c.setting %}<small>Setting: {{ c.setting|join("; ") }}</small>{% endif %}{% for other in c.also %}<small>Also: {{ other }}</small>{% endfor %}{% if c.runs|length > 3 %}<details><summary>From {{ c.runs|length }} runs</summary>{% elif c.runs %}<small>{% endif %}{% for n in c.runs %}{{ notebook(n) }}{{ ", " if not loop.last }}{% endfor %}{% if c.runs|length > 3 %}</details>{% elif c.runs %}</small>{% endif %}{% if c.stale %}<details><summary>Out of date</summary>{{ c.stale }}</details>{% endif %}</td>
 </tr>
 {% endfor %}
 </tbody>
