@@ -116,7 +116,7 @@ class _Engine(Engine):
         complete, running = nb_man.cell_complete, []
         nb_man.cell_complete = lambda cell, **more: (complete(cell, **more), report(cell))[0]
         left = lambda cell: (running.append(cell), max(deadline - time.monotonic(), 0.1))[1]
-        client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, timeout_func=left, startup_timeout=start_timeout, extra_arguments=["--log-level=ERROR"], log=logger)
+        client = PapermillNotebookClient(nb_man, kernel_name=kernel_name, timeout_func=left, startup_timeout=start_timeout, extra_arguments=["--log-level=CRITICAL"], log=logger)
         look = lambda: _kill(client) if stop.is_set() else inner(_read(Path(environment["RBDM_PROGRESS"])))
         try:
             with _often(look): return client.execute(env=environment, cwd=str(root()))
