@@ -331,13 +331,13 @@ def _claims_table(name):
     return markdown(name, evaluate(name, stale=False))
 
 def _findings(name):
-    "For each study of set `name` what it is, and its sentences on the paper's statements, where there is something to say, and on controls."
+    "For each study of set `name` what it is, and its sentences on controls, on how long its conditions wait, and on the paper's statements, where there is something to say."
     import pandas as pd
     from rbdm_nb.notebooks import root
     found = []
     for file in sorted((root()/"outputs"/name/"tables").glob("findings_*.csv")):
         told = pd.read_csv(file)
-        said = told.sentence[told.about.isin(["statements", "controls"]) & ~told.sentence.str.endswith("**not run**")]
+        said = told.sentence[told.about.isin(["statements", "controls", "waiting"]) & ~told.sentence.str.endswith("**not run**")]
         found += [f"**{s}**\n" for s in told.sentence[told.about == "study"]] + [f"- {s}" for s in said] + [""]
     return "\n".join(found) or "No Trainee of this set has been run.\n"
 

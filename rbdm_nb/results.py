@@ -2,13 +2,14 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'called', 'majority_f1', 'draw_curves', 'draw_controls', 'draw_classes', 'shared_means', 'lead_lost', 'speed',
-           'best_masked', 'statements', 'certainty', 'control_sentences', 'wanted', 'lacking']
+           'best_masked', 'statements', 'certainty', 'control_sentences', 'waiting', 'waiting_sentences',
+           'draw_momenta', 'wanted', 'lacking']
 
 # %% ../nbs/07_results.ipynb #5f8c61bd
 import re
 import numpy as np, pandas as pd
 from .masking import CONTROLS, MASKS
-from .measures import class_differences, comparisons, ends, image_comparisons, interval, names, points, remains, scores
+from .measures import class_differences, comparisons, ends, image_comparisons, interval, names, points, remains, scores, study
 from .notebooks import OKABE_ITO
 from .trainee import SETTINGS, condition_name, tag_of
 
@@ -71,6 +72,11 @@ def draw_curves(records:list):
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return fig
 
+def _legend(axes):
+    "Lines and their texts of all `axes`, each text once."
+    shown = {text: line for axis in axes for line, text in zip(*axis.get_legend_handles_labels())}
+    return list(shown.values()), list(shown)
+
 def _is_control(record): return record["mask"] in CONTROLS or bool(record.get("label"))
 
 def draw_controls(records:list):
@@ -82,8 +88,7 @@ def draw_controls(records:list):
     for axis, (title, group) in zip(axes[0], groups):
         _draw_panel(axis, group, "val_f1", "macro F1, validation")
         axis.set_title(title, fontsize=9); axis.set_ylim(0, None)
-    shown = {text: line for axis in axes[0] for line, text in zip(*axis.get_legend_handles_labels())}
-    fig.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=3, fontsize=8)
+    fig.legend(*_legend(axes[0]), loc="outside lower center", ncols=3, fontsize=8)
     return fig
 
 # %% ../nbs/07_results.ipynb #7ca661d6
@@ -247,6 +252,33 @@ def control_sentences(records:list) -> list:
         found.append(f"{called(t.condition)} {_change(t.gain)} in mean F1 on the way against no mask, {called(t.control)} {_change(t.control_gain)}: {rest} "
                      f"{t.remains:+.3f} " + (f"({t.low:+.3f} to {t.high:+.3f}, corrected p = {t.p_holm:.2g})." if np.isfinite(t.low) else "(one seed: no test)."))
     return found
+
+# %% ../nbs/07_results.ipynb #978565ac
+def waiting(record:dict, margin:float=0.02) -> int:
+    "Epochs that `record`'s macro F1 spends at most `margin` above always answering with the commonest class, before it is higher for the first time."
+    above = np.flatnonzero(points(record["curve"])[1] > majority_f1(record["confusion"]) + margin)
+    return int(above[0]) if len(above) else len(record["curve"])
+
+def waiting_sentences(records:list) -> list:
+    "A sentence on how many epochs each condition of a study waits, as by `waiting`; several seeds as least to most."
+    if not records: return []
+    waits = {n: sorted({waiting(r) for r in records if r["name"] == n}) for n in names(records)}
+    told = ", ".join(f"{called(n)} {' to '.join(map(str, dict.fromkeys((w[0], w[-1]))))}" for n, w in waits.items())
+    return [f"Epochs before macro F1 is more than 0.02 above always answering with the commonest class: {told}."]
+
+def draw_momenta(records:list):
+    "Macro F1 against images seen, one panel for each momentum of batch normalisation, of the conditions that every momentum of `records` has; returns the figure, or None if there is but one momentum or no such condition."
+    import matplotlib.pyplot as plt
+    parts = {m: study(records, m)[0] for m in sorted({r["momentum"] for r in records})}
+    common = set.intersection(*(set(names(part)) for part in parts.values())) if len(parts) > 1 else None
+    if not common: return None
+    fig, axes = plt.subplots(1, len(parts), figsize=(max(2.4*len(parts), 4.8), 3.6), sharey=True)
+    for axis, (momentum, part) in zip(axes, parts.items()):
+        _draw_panel(axis, [r for r in part if r["name"] in common], "val_f1", "macro F1, validation")
+        axis.set_title(f"momentum {momentum:g}", fontsize=9); axis.set_ylim(0, None)
+        axis.label_outer()
+    fig.legend(*_legend(axes), loc="outside lower center", ncols=3, fontsize=8)
+    return fig
 
 # %% ../nbs/07_results.ipynb #9896a675
 def wanted(conditions:str, seeds:int) -> list:
