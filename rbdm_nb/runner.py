@@ -98,7 +98,7 @@ def _often(look, seconds:float=0.5):
         thread.join()
 
 def _read(file) -> dict:
-    "What `progress` last wrote to `file`; empty if it wrote nothing."
+    "The JSON in `file`; empty if there is none that can be read."
     try: return json.loads(file.read_text())
     except (OSError, ValueError): return {}
 
@@ -184,13 +184,26 @@ def _record(run, error, started, made, notes):
     write_atomic(run.mark, seal(run))
     return record
 
-# %% ../nbs/00d_runner.ipynb #39dfc391
+# %% ../nbs/00d_runner.ipynb #c5520faa
+def _listed(record) -> dict:
+    "Path -> digest of the outputs in the file `record`; empty if it does not say."
+    try: return dict(_read(record)["outputs"])
+    except (KeyError, TypeError, ValueError): return {}
+
+def _drop_left(run, before):
+    "Delete what `run` listed `before` and no record lists any more, if it is still as it was then."
+    kept = set().union(*map(_listed, run.record.parent.glob("*.json")))
+    for name, digest in before.items():
+        file = run.folder/name
+        if name not in kept and file.is_file() and file_digest(file) == digest: file.unlink()
+
+# %% ../nbs/00d_runner.ipynb #c28fade4
 def execute(run:Run, timeout:float=86400, display:Display=None, number:int=1, stop:threading.Event=None) -> dict:
     """Execute `run` in a kernel of its own, within `timeout` seconds, and return its record.
 
     The executed copy and the record are written however it ends; a failing cell, a dead kernel, a time-out and `stop`,
     once it is set, give a record with `status` "failed" and the `error`. Raises `KeyboardInterrupt` when stopped."""
-    stop, error, started, made = stop or threading.Event(), None, time.time(), made_from(run)
+    stop, error, started, made, before = stop or threading.Event(), None, time.time(), made_from(run), _listed(run.record)
     temporary = run.executed.with_name(f".{run.name}.running.ipynb")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     line = (display or Display(1)).start(number, run.name, sum(c.cell_type == "code" for c in nbformat.read(run.notebook.path, as_version=4).cells) + bool(run.parameters))
@@ -201,6 +214,7 @@ def execute(run:Run, timeout:float=86400, display:Display=None, number:int=1, st
         except BaseException as caught: error = caught
         _put_in_place(run, temporary)
         record = _record(run, error, started, made, Path(notes))
+    if not error: _drop_left(run, before)
     line.end(f"{'failed' if error else 'done'} in {_duration(record['wall_seconds'])}")
     if isinstance(error, (KeyboardInterrupt, SystemExit)): raise error
     return record
