@@ -160,7 +160,7 @@ def best_masked(records:list) -> str:
 
 # %% ../nbs/07_results.ipynb #9aa51f5a
 _SAYS = {   # what the paper says: (condition, against, measure, words for the measure)
-    "Mean masks greatly accelerate the beginning.": ("mean", "none", "early", "mean F1 up to the switch"),
+    "Mean masks greatly accelerate the beginning.": ("mean → none", "none", "early", "mean F1 up to the switch"),
     "Switched after nine epochs, mean masks keep the acceleration.": ("mean → none", "none", "area", "mean F1 on the way"),
     "Switched, mean masks end slightly higher than no mask.": ("mean → none", "none", "best_f1", "best F1"),
     "Negative masks do better than mean masks.": ("negative", "mean", "best_f1", "best F1"),
