@@ -330,15 +330,19 @@ def _claims_table(name):
     from rbdm_nb.claims import evaluate, markdown
     return markdown(name, evaluate(name, stale=False))
 
+def _table_of(frame):
+    "Rows of the `frame` as a table in Markdown."
+    return ["| " + " | ".join(map(str, row)) + " |" for row in (frame.columns, ["---"]*frame.shape[1], *frame.to_numpy())]
+
 def _findings(name):
-    "For each study of set `name` what it is, and its sentences on controls, on how long its conditions wait, and on the paper's statements, where there is something to say."
+    "For each study of set `name` what it is, its sentences on controls and on how long its conditions wait, and a table of what it says on the paper's statements, where there is something to say."
     import pandas as pd
     from rbdm_nb.notebooks import root
     found = []
     for file in sorted((root()/"outputs"/name/"tables").glob("findings_*.csv")):
-        told = pd.read_csv(file)
-        said = told.sentence[told.about.isin(["statements", "controls", "waiting"]) & ~told.sentence.str.endswith("**not run**")]
-        found += [f"**{s}**\n" for s in told.sentence[told.about == "study"]] + [f"- {s}" for s in said] + [""]
+        told, asked = pd.read_csv(file), pd.read_csv(file.with_name(file.name.replace("findings", "statements", 1)))
+        found += [f"**{s}**\n" for s in told.sentence[told.about == "study"]] + [f"- {s}" for s in told.sentence[told.about.isin(["controls", "waiting"])]] + [""]
+        if len(asked := asked[asked.agrees != "not run"]): found += _table_of(asked) + [""]
     return "\n".join(found) or "No Trainee of this set has been run.\n"
 
 def _filled(mark): return mark[0] + "\n" + dict(claims=_claims_table, findings=_findings)[mark["what"]](mark["name"])
