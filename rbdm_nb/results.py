@@ -16,10 +16,12 @@ from .trainee import SETTINGS, condition_name, tag_of
 # %% ../nbs/07_results.ipynb #daae694b
 _LOOK = dict(zip((*MASKS, *CONTROLS), zip((OKABE_ITO[6], OKABE_ITO[0], OKABE_ITO[1], OKABE_ITO[2], OKABE_ITO[3], OKABE_ITO[4], OKABE_ITO[5]), "o^sDvPX")))
 
-def _look(record):
-    "Colour, marker, line and filling of a condition."
+_OTHERS = ("#8C564B", "p"), ("#5B3A8C", "h"), ("#7A7A00", "d")     # for labels that are not `untrained`
+
+def _look(record, labels=()):
+    "Colour, marker, line and filling of a condition; `labels` of the figure tell several other Trainers apart."
     colour, marker = _LOOK.get(record["mask"], ("#666666", "8"))
-    if label := record.get("label"): colour, marker = ("#777777", "*") if label == "untrained" else ("#8C564B", "p")
+    if label := record.get("label"): colour, marker = ("#777777", "*") if label == "untrained" else _OTHERS[labels.index(label) % len(_OTHERS) if label in labels else 0]
     line = ":" if label == "untrained" else "-." if label else "-" if record["switch_epoch"] or record["mask"] == "none" else "--"
     return dict(color=colour, ls=line), dict(marker=marker, ms=4, mfc=colour if line == "-" else "white")
 
@@ -34,9 +36,9 @@ def majority_f1(counts) -> float:
     return float(2*share/(1 + share)/(true > 0).sum())
 
 # %% ../nbs/07_results.ipynb #08f49afa
-def _draw_condition(axis, group, column):
+def _draw_condition(axis, group, column, labels):
     "One condition's runs on `axis`: seeds, mean and band."
-    line, dots = _look(group[0])
+    line, dots = _look(group[0], labels)
     n = min(len(r["curve"]) for r in group)
     x, every = points(group[0]["curve"][:n])[0], np.array([points(r["curve"][:n], column)[1] for r in group])
     if len(group) > 1:
@@ -45,9 +47,11 @@ def _draw_condition(axis, group, column):
         axis.fill_between(x, low, high, color=line["color"], alpha=0.12, lw=0)
     axis.plot(x, every.mean(0), lw=1.5, **line, **dots, label=called(group[0]["name"]) + (f" ({len(group)} seeds)" if len(group) > 1 else ""))
 
-def _draw_panel(axis, records, column, text):
-    "All conditions of `records` on one axis."
-    for name in names(records): _draw_condition(axis, [r for r in records if r["name"] == name], column)
+def _labels(records): return sorted({r.get("label") or "" for r in records} - {"", "untrained"})
+
+def _draw_panel(axis, records, column, text, labels):
+    "All conditions of `records` on one axis; `labels` are those of the whole figure."
+    for name in names(records): _draw_condition(axis, [r for r in records if r["name"] == name], column, labels)
     for switch in {r["switch_epoch"] for r in records if 0 < r["switch_epoch"] < len(r["curve"])}:
         axis.axvline(switch*records[0]["train_images"], color="black", ls=":", lw=1)
         axis.text(switch*records[0]["train_images"], 1, " switch", transform=axis.get_xaxis_transform(), va="top", fontsize=8)
@@ -67,7 +71,7 @@ def draw_curves(records:list):
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(1, 2, figsize=(7.2, 4.4))
     for axis, column, text in zip(axes, ("val_f1", "val_loss"), ("macro F1, validation", "cross-entropy, validation (nats)")):
-        _draw_panel(axis, records, column, text)
+        _draw_panel(axis, records, column, text, _labels(records))
         _height(axis, records, column)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return fig
@@ -84,11 +88,11 @@ def draw_controls(records:list):
     import matplotlib.pyplot as plt
     groups = [[r for r in records if r["mask"] == "none" or bool(r["switch_epoch"]) == switched] for switched in (True, False)]
     groups = [(title, g) for title, g in zip(("switched to plain images", "masked throughout"), groups) if any(map(_is_control, g))]
-    fig, axes = plt.subplots(1, len(groups), figsize=(3.6*len(groups), 4.4), sharey=True, squeeze=False)
+    fig, axes = plt.subplots(1, len(groups), figsize=(7.2, 4.4), sharey=True, squeeze=False)
     for axis, (title, group) in zip(axes[0], groups):
-        _draw_panel(axis, group, "val_f1", "macro F1, validation")
+        _draw_panel(axis, group, "val_f1", "macro F1, validation", _labels(records))
         axis.set_title(title, fontsize=9); axis.set_ylim(0, None)
-    fig.legend(*_legend(axes[0]), loc="outside lower center", ncols=3, fontsize=8)
+    fig.legend(*_legend(axes[0]), loc="outside lower center", ncols=2, fontsize=8)
     return fig
 
 # %% ../nbs/07_results.ipynb #7ca661d6
@@ -274,7 +278,7 @@ def draw_momenta(records:list):
     if not common: return None
     fig, axes = plt.subplots(1, len(parts), figsize=(max(2.4*len(parts), 4.8), 3.6), sharey=True)
     for axis, (momentum, part) in zip(axes, parts.items()):
-        _draw_panel(axis, [r for r in part if r["name"] in common], "val_f1", "macro F1, validation")
+        _draw_panel(axis, [r for r in part if r["name"] in common], "val_f1", "macro F1, validation", _labels(records))
         axis.set_title(f"momentum {momentum:g}", fontsize=9); axis.set_ylim(0, None)
         axis.label_outer()
     fig.legend(*_legend(axes), loc="outside lower center", ncols=3, fontsize=8)

@@ -332,9 +332,9 @@ def test_images_are_told_as_they_were_seen():
 
 
 def test_every_condition_has_a_look_of_its_own():
-    runs, _ = m.study(RUNS + [m.invented("ellipse", 0), m.invented("other", 0), m.invented("other", 2), m.invented("mean", 2, 0, label="trainer_ferplus")], 0.9)
+    runs, _ = m.study(RUNS + [m.invented("ellipse", 0), m.invented("other", 0), m.invented("other", 2), m.invented("mean", 2, 0, label="trainer_ferplus"), m.invented("mean", 2, 0, label="trainer_mobilenet")], 0.9)
     first = {r["name"]: r for r in reversed(runs)}
-    looks = {n: (line["ls"], dots["marker"], dots["mfc"]) for n, r in first.items() for line, dots in [results._look(r)]}
+    looks = {n: (line["ls"], dots["marker"], dots["mfc"]) for n, r in first.items() for line, dots in [results._look(r, ["trainer_ferplus", "trainer_mobilenet"])]}
     assert len(set(looks.values())) == len(looks), "line, marker and filling tell conditions apart without colour"
 
 
