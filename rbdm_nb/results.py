@@ -281,7 +281,7 @@ def draw_momenta(records:list):
         _draw_panel(axis, [r for r in part if r["name"] in common], "val_f1", "macro F1, validation", _labels(records))
         axis.set_title(f"momentum {momentum:g}", fontsize=9); axis.set_ylim(0, None)
         axis.label_outer()
-    fig.legend(*_legend(axes), loc="outside lower center", ncols=3, fontsize=8)
+    fig.legend(*_legend(axes), loc="outside lower center", ncols=2, fontsize=8)
     return fig
 
 # %% ../nbs/07_results.ipynb #9896a675
