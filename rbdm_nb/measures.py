@@ -148,17 +148,17 @@ def interval(values, level:float=0.95) -> tuple:
     return float(mean), float(mean - half), float(mean + half)
 
 # %% ../nbs/07c_measures.ipynb #4b5c0f79
-def ends(records:list) -> tuple:
-    "Images at the end of the beginning (the first switch of the study, or nine epochs, if the runs are that long), and at the end of the shortest run."
-    end = min(r["curve"][-1]["images_seen"] for r in records)
+def ends(records:list, limit:float=np.inf) -> tuple:
+    "Images at the end of the beginning (the first switch of the study, or nine epochs, if the runs are that long), and at the end of the shortest run; both at most `limit`."
+    end = min(limit, *(r["curve"][-1]["images_seen"] for r in records))
     switch = min((r["switch_epoch"] for r in records if r["switch_epoch"]), default=9)
     return min(switch*records[0]["train_images"], end), end
 
-def scores(records:list, levels=()) -> pd.DataFrame:
-    """One row a run of a study: condition, seed, epochs, best epoch and its F1 and accuracy; F1 at the end of the shortest run (`final_f1`);
+def scores(records:list, levels=(), limit:float=np.inf) -> pd.DataFrame:
+    """One row a run of a study: condition, seed, epochs, best epoch and its F1 and accuracy; F1 at the end of the shortest run (`final_f1`), or after `limit` images;
     area up to there, and up to the first switch (`early`); images seen until each of `levels`."""
     if not records: return pd.DataFrame(columns="condition seed epochs best_epoch best_f1 accuracy final_f1 area early".split())
-    early, end = ends(records)
+    early, end = ends(records, limit)
     rows = [dict(condition=r["name"], seed=r["seed"], epochs=len(c), best_epoch=r["best_epoch"], best_f1=c[r["best_epoch"] - 1]["val_f1"], accuracy=right(r).mean(),
                  final_f1=f1_at(c, end), area=area(c, end), early=area(c, early), **{f"images_to_{l:g}": images_to(c, l) for l in levels})
             for r in records for c in [r["curve"]]]
@@ -219,9 +219,9 @@ def planned(records:list) -> list:
     return pairs + [("switched against masked throughout", n, m) for n in about for m in about if about[n][2] and not about[m][2] and about[n][:2] == about[m][:2]]
 
 # %% ../nbs/07c_measures.ipynb #8836d805
-def comparisons(records:list) -> pd.DataFrame:
-    "The paired t-test of each planned comparison and measure over the seeds both have; differences only where that is one. Holm's correction within a measure."
-    table, rows = scores(records), []
+def comparisons(records:list, limit:float=np.inf) -> pd.DataFrame:
+    "The paired t-test of each planned comparison and measure, as by `scores`, over the seeds both have; differences only where that is one. Holm's correction within a measure."
+    table, rows = scores(records, limit=limit), []
     for measure in MEASURES:
         wide = table.pivot(index="seed", columns="condition", values=measure)
         rows += [dict(question=q, condition=a, against=b, measure=measure, **paired((wide[a] - wide[b]).dropna())) for q, a, b in planned(records)]
@@ -308,15 +308,16 @@ def remains(records:list, measure:str="area") -> pd.DataFrame:
 
 # %% ../nbs/07c_measures.ipynb #7b59cd83
 def momenta(records:list) -> pd.DataFrame:
-    "One row for each momentum and condition of all `records`: seeds, area, and the gain over no mask within shared seeds (mean, 95 % interval); all up to the shortest run of that momentum. Gains compare like with like; levels of momenta whose `class_weights` differ do not."
-    rows = []
-    for momentum in sorted({r["momentum"] for r in records}, reverse=True):
-        part, _ = study(records, momentum)
-        tests = comparisons(part)
+    "One row for each momentum and condition of all `records`: seeds, area, and the gain over no mask within shared seeds (mean, 95 % interval); all up to the shortest run of any momentum, or the first epoch if that comes later. Gains compare like with like; levels of momenta whose `class_weights` differ do not."
+    parts, rows = {m: study(records, m)[0] for m in sorted({r["momentum"] for r in records}, reverse=True)}, []
+    limit = min((ends(part)[1] for part in parts.values()), default=np.inf)
+    for momentum, part in parts.items():
+        images = max(limit, part[0]["train_images"])
+        tests = comparisons(part, images)
         gains = tests[(tests.question == "against no mask") & (tests.measure == "area")].set_index("condition")
-        for name, group in scores(part).groupby("condition", sort=False):
+        for name, group in scores(part, limit=images).groupby("condition", sort=False):
             gain = gains.loc[name, ["difference", "low", "high"]].tolist() if name in gains.index else [np.nan]*3
-            rows.append(dict(momentum=momentum, class_weights=part[0]["class_weights"], condition=name, seeds=len(group), images=ends(part)[1], area=group.area.mean(), final_f1=group.final_f1.mean(), gain=gain[0], low=gain[1], high=gain[2]))
+            rows.append(dict(momentum=momentum, class_weights=part[0]["class_weights"], condition=name, seeds=len(group), images=images, area=group.area.mean(), final_f1=group.final_f1.mean(), gain=gain[0], low=gain[1], high=gain[2]))
     return pd.DataFrame(rows, columns="momentum class_weights condition seeds images area final_f1 gain low high".split())
 
 def fusions(records:list) -> pd.DataFrame:

@@ -276,7 +276,7 @@ def draw_momenta(records:list):
     parts = {m: study(records, m)[0] for m in sorted({r["momentum"] for r in records})}
     common = set.intersection(*(set(names(part)) for part in parts.values())) if len(parts) > 1 else None
     if not common: return None
-    fig, axes = plt.subplots(1, len(parts), figsize=(max(2.4*len(parts), 4.8), 3.6), sharey=True)
+    fig, axes = plt.subplots(1, len(parts), figsize=(max(2.4*len(parts), 4.8), 3.6), sharex=True, sharey=True)
     for axis, (momentum, part) in zip(axes, parts.items()):
         _draw_panel(axis, [r for r in part if r["name"] in common], "val_f1", "macro F1, validation", _labels(records))
         axis.set_title(f"momentum {momentum:g}", fontsize=9); axis.set_ylim(0, None)
