@@ -9,7 +9,7 @@ __all__ = ['PAPER', 'called', 'majority_f1', 'draw_curves', 'draw_controls', 'dr
 import re
 import numpy as np, pandas as pd
 from .masking import CONTROLS, MASKS
-from .measures import class_differences, comparisons, ends, image_comparisons, interval, names, points, remains, scores, study
+from .measures import LEAD, class_differences, comparisons, ends, image_comparisons, interval, names, points, remains, scores, study
 from .notebooks import OKABE_ITO
 from .trainee import SETTINGS, condition_name, tag_of
 
@@ -83,6 +83,10 @@ def _legend(axes):
 
 def _is_control(record): return record["mask"] in CONTROLS or bool(record.get("label"))
 
+def _from_zero(axis):
+    "From 0 up to what is highest in any panel that shares its scale with `axis`."
+    axis.autoscale(axis="y"); axis.set_ylim(0, None)
+
 def draw_controls(records:list):
     "Macro F1 against images seen of no mask, the mean mask and the controls: switched on the left, masked throughout on the right, where there is a control; returns the figure."
     import matplotlib.pyplot as plt
@@ -91,7 +95,8 @@ def draw_controls(records:list):
     fig, axes = plt.subplots(1, len(groups), figsize=(7.2, 4.4), sharey=True, squeeze=False)
     for axis, (title, group) in zip(axes[0], groups):
         _draw_panel(axis, group, "val_f1", "macro F1, validation", _labels(records))
-        axis.set_title(title, fontsize=9); axis.set_ylim(0, None)
+        axis.set_title(title, fontsize=9)
+    _from_zero(axes[0, 0])
     fig.legend(*_legend(axes[0]), loc="outside lower center", ncols=2, fontsize=8)
     return fig
 
@@ -126,14 +131,14 @@ def _versus(table, a, b, measure, words):
     return found and (f"{called(a)} {found[0]:.3f}, {called(b)} {found[1]:.3f} ({words})", found[0] - found[1])
 
 def lead_lost(records:list, a:str, b:str) -> float:
-    "Images seen from which on the mean curve of `a` stays below that of `b`, over shared seeds, linear between epochs; inf if it ends above, nan if it was never above."
+    "Images seen from which on the mean curve of `a` stays below that of `b`, over shared seeds, linear between epochs; inf if it ends above, nan if it was never more than `LEAD` above."
     both = [[r for r in records if r["name"] == n] for n in (a, b)]
     shared = {r["seed"] for r in both[0]} & {r["seed"] for r in both[1]}
     n = min(len(r["curve"]) for part in both for r in part)
     x = points(both[0][0]["curve"][:n])[0]
     d = np.subtract(*(np.mean([points(r["curve"][:n])[1] for r in part if r["seed"] in shared], 0) for part in both))
     if d[-1] >= 0: return float("inf")
-    if (d < 0).all(): return float("nan")
+    if (d <= LEAD).all(): return float("nan")
     k = int(np.flatnonzero(d >= 0)[-1])
     return float(x[k] + (x[k + 1] - x[k])*d[k]/(d[k] - d[k + 1]))
 
@@ -279,8 +284,9 @@ def draw_momenta(records:list):
     fig, axes = plt.subplots(1, len(parts), figsize=(max(2.4*len(parts), 4.8), 3.6), sharex=True, sharey=True)
     for axis, (momentum, part) in zip(axes, parts.items()):
         _draw_panel(axis, [r for r in part if r["name"] in common], "val_f1", "macro F1, validation", _labels(records))
-        axis.set_title(f"momentum {momentum:g}", fontsize=9); axis.set_ylim(0, None)
+        axis.set_title(f"momentum {momentum:g}", fontsize=9)
         axis.label_outer()
+    _from_zero(axes[0])
     fig.legend(*_legend(axes), loc="outside lower center", ncols=2, fontsize=8)
     return fig
 

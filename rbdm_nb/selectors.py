@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Union
 import numpy as np, pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from .measures import LEAD
 from .reproducibility import file_digest
 
 # %% ../nbs/07e_selectors.ipynb #ff3ad852
@@ -154,7 +155,7 @@ class OfRun(Selector):
         return dict(best_f1=max(curve), images=run.curve[-1].images_seen, switch_epoch=run.switch_epoch)[self.value_of]
 
 class Crossing(Selector):
-    "Images seen when the curve of condition `of` falls below that of `under` for good; 0 if it never was above. `Absent` if it is above in the end."
+    "Images seen when the curve of condition `of` falls below that of `under` for good; 0 if it never was more than `LEAD` above. `Absent` if it is above in the end."
     by: Literal["crossing"]
     of: str
     under: str
@@ -162,10 +163,11 @@ class Crossing(Selector):
     def conditions(self): return {self.of, self.under}
 
     def value(self, reader):
-        above = np.array(reader.curve(self.of)) >= np.array(reader.curve(self.under))
+        lead = np.array(reader.curve(self.of)) - np.array(reader.curve(self.under))
+        above = lead >= 0
         seen = [point.images_seen for point in reader.run(self.of).curve]
         if above[-1]: raise Absent(f"{self.of} is still above {self.under} after {seen[len(above) - 1]:,} images, where the runs end")
-        return seen[int(np.nonzero(above)[0][-1]) + 1] if above.any() else 0
+        return seen[int(np.nonzero(above)[0][-1]) + 1] if (lead > LEAD).any() else 0
 
 class LargestChange(Selector):
     "By how much the recall of each of `expressions` changes more between the conditions `of` and `minus` than that of any other class."

@@ -218,8 +218,9 @@ def test_what_trainees_cannot_say(tmp_path, data, message):
     assert found.verdict == "not run" and message in found.why
 
 
-def test_a_curve_that_never_was_above_crosses_at_0(tmp_path):
-    trainees(tmp_path, [dict(condition="none", f1=[0.3, 0.4]), dict(condition="mean", f1=[0.2, 0.3])])
+@pytest.mark.parametrize("mean", [[0.2, 0.3], [0.305, 0.3]])
+def test_a_curve_that_never_was_clearly_above_crosses_at_0(tmp_path, mean):
+    trainees(tmp_path, [dict(condition="none", f1=[0.3, 0.4]), dict(condition="mean", f1=mean)])
     found = settle(tmp_path, dict(by="crossing", of="mean", under="none"), dict(above=0))
     assert (found.verdict, found.here) == ("differs", "0 (one seed)")
 

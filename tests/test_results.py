@@ -75,6 +75,7 @@ def test_where_a_lead_is_lost():
     assert results.lead_lost(runs([.5, .1, .5, .1], [.2, .2, .2, .2]), "a", "b") == pytest.approx(375), "only the last crossing counts"
     assert results.lead_lost(runs([.1, .5], [.2, .2]), "a", "b") == np.inf
     assert np.isnan(results.lead_lost(runs([.1, .1], [.2, .2]), "a", "b"))
+    assert np.isnan(results.lead_lost(runs([.069, .1, .1], [.068, .2, .2]), "a", "b")), "a hair above at chance is no lead"
 
 
 # --- statistics
