@@ -334,15 +334,23 @@ def _table_of(frame):
     "Rows of the `frame` as a table in Markdown."
     return ["| " + " | ".join(map(str, row)) + " |" for row in (frame.columns, ["---"]*frame.shape[1], *frame.to_numpy())]
 
+def _controls_table(frame):
+    "Rows of a table of controls, as `measures.remains` makes it, in Markdown; mean F1 on the way less that of no mask."
+    import numpy as np, pandas as pd
+    span = lambda t: f" ({t.low:+.3f} to {t.high:+.3f}, corrected p = {t.p_holm:.2g})" if np.isfinite(t.low) else ""
+    return _table_of(pd.DataFrame([{"mask": t.condition, "control": t.control, "seeds": t.seeds, "mask − no mask": f"{t.gain:+.3f}", "control − no mask": f"{t.control_gain:+.3f}",
+                                    "mask − control": f"{t.remains:+.3f}{span(t)}"} for t in frame.itertuples()]))
+
 def _findings(name):
-    "For each study of set `name` what it is, its sentences on controls and on how long its conditions wait, and a table of what it says on the paper's statements, where there is something to say."
+    "For each study of set `name` what it is, how long its conditions wait, a table of masks beside controls and one of what it says on the paper's statements, where there is something to say."
     import pandas as pd
     from rbdm_nb.notebooks import root
     found = []
     for file in sorted((root()/"outputs"/name/"tables").glob("findings_*.csv")):
-        told, asked = pd.read_csv(file), pd.read_csv(file.with_name(file.name.replace("findings", "statements", 1)))
-        found += [f"**{s}**\n" for s in told.sentence[told.about == "study"]] + [f"- {s}" for s in told.sentence[told.about.isin(["controls", "waiting"])]] + [""]
+        told, asked, beside = (pd.read_csv(file.with_name(file.name.replace("findings", kind, 1))) for kind in ("findings", "statements", "controls"))
+        found += [f"**{s}**\n" for s in told.sentence[told.about == "study"]] + [f"{s}\n" for s in told.sentence[told.about == "waiting"]]
         if len(asked := asked[asked.agrees != "not run"]): found += _table_of(asked) + [""]
+        if len(beside := beside.dropna(subset=["gain", "control_gain"])): found += ["Masks beside controls, mean F1 on the way:\n"] + _controls_table(beside) + [""]
     return "\n".join(found) or "No Trainee of this set has been run.\n"
 
 def _filled(mark): return mark[0] + "\n" + dict(claims=_claims_table, findings=_findings)[mark["what"]](mark["name"])
