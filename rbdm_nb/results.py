@@ -9,8 +9,9 @@ __all__ = ['PAPER', 'called', 'majority_f1', 'draw_curves', 'draw_controls', 'dr
 import re
 import numpy as np, pandas as pd
 from .masking import CONTROLS, MASKS
-from .measures import LEAD, class_differences, comparisons, ends, image_comparisons, interval, names, points, remains, scores, study
+from .measures import class_differences, comparisons, ends, image_comparisons, interval, names, points, remains, scores, study
 from .notebooks import OKABE_ITO
+from .selectors import LEAD
 from .trainee import SETTINGS, condition_name, tag_of
 
 # %% ../nbs/07_results.ipynb #daae694b
