@@ -302,16 +302,20 @@ def files_below(folder, notes, problems=None, follow_links=False):
         files, below, linked, passed = look_into(folder, at, notes, problems)
         found += files; folders += below; links += linked; hidden += passed
     if hidden: notes.add(shown(hidden[0]), f"{shown(hidden[0])}: a hidden file, {len(hidden):,} of them are passed over")
-    return without_repeats(folder, found, notes)
+    return without_repeats(folder, found, notes, problems, follow_links)
 
-def without_repeats(folder, files, notes):
-    "Sorted `files` without links to other ones of them, and without names that are not UTF-8; both go to `notes`."
+def without_repeats(folder, files, notes, problems, follow_links=False):
+    """Sorted `files` without links to other ones of them, and without names that are not UTF-8, which go to `notes`;
+    links of pictures that lead out of `folder` go to `problems`."""
     top, known, good = os.path.realpath(folder), set(files), []
     for f in sorted(files):
-        if shown(f) != f: notes.add(shown(f), f"{shown(f)}: its name is not in UTF-8"); continue
         path = os.path.join(folder, f)
-        meant = os.path.relpath(os.path.realpath(path), top).replace(os.sep, "/") if os.path.islink(path) else f
-        if meant != f and meant in known: notes.add(f, f"{f}: a link to {shown(meant)}, which is listed already")
+        link = os.path.islink(path)
+        to = os.path.relpath(os.path.realpath(path), top).replace(os.sep, "/") if link else f
+        if shown(f) != f: notes.add(shown(f), f"{shown(f)}: its name is not in UTF-8")
+        elif to != f and to in known: notes.add(f, f"{f}: a link to {shown(to)}, which is listed already")
+        elif link and is_picture(f) and not follow_links and not leads_inside(path, folder):
+            problems.add(f, f"{f}: a link that leads out of the corpus folder; put a copy in its place, or give follow_links=True")
         else: good.append(f)
     return good
 

@@ -16,7 +16,7 @@ from PIL import Image
 from .ckplus import move, read_beside, read_faces, read_numbers, split_table, widened, within
 from .datasets import EXPRESSIONS, FORMATS, SPLITS, SUFFIXES, Check, Corpus, Problems, class_index, corpus_folder, inside, read_csv
 from .faces import face, landmarks as face_landmarks
-from .folder import divide
+from .datasets import divide
 from .notebooks import progress, suggest
 from .reproducibility import rng
 from .synthetic import draw
