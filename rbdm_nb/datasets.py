@@ -12,7 +12,7 @@ __all__ = ['EXPRESSIONS', 'ALIASES', 'SEPARATORS', 'SYSTEM', 'SPLIT_FOLDERS', 'S
 # %% ../nbs/01_datasets.ipynb #37926dcf
 import csv, hashlib, importlib, inspect, os, re, unicodedata, warnings
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np, pandas as pd
@@ -325,6 +325,7 @@ SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val":
 SPLIT_CODES = {"tr": "train", "trn": "train", "va": "valid", "te": "test", "ts": "test", "tst": "test"}   # too short for a folder's name
 BEHIND = ("set", "split", "subset", "part", "data", "images", "faces", "folder")
 
+@lru_cache(4096)
 def split_of_name(text, codes=False):
     "The split, of \"train\", \"valid\" and \"test\", that a folder or a value is named after, \"\" for none; `codes`: tr, te and the like count, too."
     known = SPLIT_FOLDERS | (SPLIT_CODES if codes else {})

@@ -306,7 +306,8 @@ def read_columns(f, names, path):
 
 def first_value(f, name, path):
     "The first value of the column `name` of a parquet file that is not null, None without one."
-    for batch in unharmed(lambda: f.iter_batches(batch_size=16, columns=[name]), path):
+    stream = unharmed(lambda: f.iter_batches(batch_size=16, columns=[name]), path)
+    while (batch := unharmed(lambda: next(stream, None), path)) is not None:
         found = batch.column(0).drop_null()
         if len(found): return unharmed(lambda: found[0].as_py(), path)
 
@@ -339,7 +340,8 @@ def other_columns(path, image_column, label_column, wanted):
     kinds = {c: schema.field(c).type for c in schema.names if c not in used}
     plain = {c: t.value_type if kind.is_dictionary(t) else t for c, t in kinds.items()}
     simple = {c for c, t in plain.items() if not kind.is_nested(t) and not kind.is_binary(t) and not kind.is_large_binary(t)}
-    short = lambda c: kind.is_string(plain[c]) and split_of_name(text_of(first_value(f, c, path)), codes=True)
+    text = lambda t: kind.is_string(t) or kind.is_large_string(t)
+    short = lambda c: text(plain[c]) and split_of_name(text_of(first_value(f, c, path)), codes=True)
     return read_columns(f, [c for c in plain if c in wanted or (c in simple and (like_split(c) or short(c)))], path)
 
 def index_parquet(root, files, image_column, label_column, names, images, problems, notes, split_column=None, group=None):
@@ -433,7 +435,7 @@ def with_groups(index, group, remarks):
     Pictures that do not fit are groups of their own. What is found goes to `remarks`."""
     if group == "": return index.drop(columns="group", errors="ignore")
     corpus, names = None, list(index["name"])
-    if "group" in index: found = list(index["group"])
+    if "group" in index: found = [g if isinstance(g, str) else None for g in index["group"]]
     elif group: found = groups_by_name(names, group)
     else: corpus, found = usual_groups(names)
     if found is None: return index
@@ -535,7 +537,10 @@ def read_index(root, split="train", csv=None, parquet=None, image_column=None, l
     told = dict(problems=problems, notes=notes, split_column=split_column, group=group)
     if tables and tables[0].suffix.lower() == ".parquet": index, folder = index_parquet(root, tables, image_column, label_column, names, images, **told)
     elif tables: index, folder = index_table(root, tables[0], image_column, label_column, names, images, **told)
-    else: index = index_classes(root, notes, problems, follow_links); index = index.assign(label=named(index["label"], names))
+    elif split_column: raise ValueError(f"folder: {root} has class folders and no table, so no column {split_column!r}; leave split_column away, or \"\" to divide anew")
+    else:
+        index = index_classes(root, notes, problems, follow_links)
+        index = index.assign(label=named(index["label"], names))
     if strict and not len(index): problems.settle("error", f"folder {root.name}")
     if not len(index): raise ValueError(no_pictures(root, tables, problems))
     index = index.assign(split="") if split_column == "" else told_by_names(index, problems)
