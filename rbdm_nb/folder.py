@@ -30,7 +30,7 @@ On disk, one of: folders named after the classes (happy/1.png), with or without 
 picture and one for the label; parquet files as Hugging Face writes them, with pictures inside or named (train-00000-of-00001.parquet, here or in data/).
 Labels: the eight expressions by any of their usual names, or your own (--option classes=found, or classes=[cat, dog]).
 Parts: folders (train, val, Training, PublicTest, …) or a column (split, Usage, set, …) are kept as published; where there is no validation part,
-it is drawn from the training part, and a published test part stays apart (split "test" opens it). --option split_column= divides anew.
+it is drawn from the training part, and a published test part stays apart (split "test" opens it). --option split_column=false divides anew.
 Groups: --option group=COLUMN, or a regular expression such as "(S[0-9]+)_", keeps pictures of one person or film on one side.
 Asked for: nowhere; they are yours. Arrays and tf.data pipelines need no folder: rbdm_nb.folder.from_arrays and from_tfdata."""
 
@@ -532,6 +532,7 @@ def read_index(root, split="train", csv=None, parquet=None, image_column=None, l
     """(Index with the number of the class and the split of every picture, classes, folder of the pictures); arguments as in `load`.
     What is worth saying about the parts and groups goes to `remarks` (Problems: what it is about, text)."""
     root, strict = corpus_folder(root, "folder"), problems is None
+    split_column, group = ("" if given is False else given for given in (split_column, group))
     problems, notes, remarks = (Problems() if p is None else p for p in (problems, notes, remarks))
     tables, folder = find(root, split, csv, parquet), root
     told = dict(problems=problems, notes=notes, split_column=split_column, group=group)
@@ -614,9 +615,9 @@ def load(root, split="train", csv=None, parquet=None, image_column=None, label_c
     `csv`: the table (None: the only one in `root`, False: none; may hold "{split}"); `parquet`: files, as a pattern ("data/*.parquet"; None: those there are, False: none);
     without tables, class folders. `image_column`, `label_column`, `images`: columns and the folder that names are relative to (None: the usual ones).
     `names`: what labels that are numbers mean. `classes`: None for EXPRESSIONS, a tuple of names, or "found". `valid_fraction`, `test_fraction`, `split_seed`: see `divide`.
-    `split_column`: column with the published part of each picture (None: the usual one, if any; "": divide anew, whatever folders, files and columns say).
+    `split_column`: column with the published part of each picture (None: the usual one, if any; "" or False: divide anew, whatever folders, files and columns say).
     A published test part stays apart; valid is drawn from train where none is published. `group`: a column, or a regular expression with one group for the name,
-    of what must stay on one side, kept in `extras["group"]` (None: a usual layout's, with a warning; "": none). `follow_links`: also links that lead out of `root`.
+    of what must stay on one side, kept in `extras["group"]` (None: a usual layout's, with a warning; "" or False: none). `follow_links`: also links that lead out of `root`.
     `duplicates`: "drop" (contradicting rows all go), "first", "error". `unpacked`: folder that keeps pictures out of parquet files for the next time.
     `skipped` lists all that was left out, with a warning. FileNotFoundError for what is not there (a split too), ValueError naming file and line for what cannot be used."""
     problems, notes, remarks, root = Problems(), Problems(), Problems(), corpus_folder(root, "folder")
