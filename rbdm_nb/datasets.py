@@ -3,8 +3,9 @@
 # %% auto #0
 __all__ = ['EXPRESSIONS', 'ALIASES', 'MEMORY', 'MANY', 'CORPORA', 'SPLITS', 'class_index', 'no_skips', 'pick', 'Corpus',
            'pixel_digests', 'stratified', 'inside', 'Problems', 'csv_rows', 'read_csv', 'corpus_folder', 'header_shape',
-           'header_shapes', 'common_shape', 'read_file', 'read_bytes', 'read_alike', 'read_now', 'read_on_demand',
-           'read_images', 'resized', 'corpus_module', 'known_options', 'load', 'label_counts', 'Check', 'check']
+           'told_late', 'header_shapes', 'common_shape', 'read_file', 'read_bytes', 'read_alike', 'read_now',
+           'read_on_demand', 'read_images', 'resized', 'corpus_module', 'known_options', 'load', 'label_counts',
+           'Check', 'check']
 
 # %% ../nbs/01_datasets.ipynb #37926dcf
 import csv, hashlib, importlib, inspect, os, warnings
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .images import (FORMATS, MAX_PIXELS, SUFFIXES, THREADS, LazyImages, compact, decode, each, fit, index_images, indexed, is_grey,
-                            open_image, square, stored_or, to_8bit)
+from .images import (FORMATS, MAX_PIXELS, SUFFIXES, THREADS, LazyImages, compact, decode, each, fit, index_images, indexed, is_grey, one_picture,
+                            open_image, square, stored_or, to_8bit, upright_size)
 from .notebooks import progress, root as project, suggest
 from .reproducibility import rng
 
@@ -185,12 +186,18 @@ MEMORY = 1e9     # bytes of pixels that are kept in memory; a larger corpus is r
 MANY = 50_000    # number of files from which on their headers are remembered, too
 
 def header_shape(path):
-    "(H, W, C) of an image file from its header alone, None if it cannot be read."
+    "(H, W, C) of an image file from its header alone, None if it cannot be read or holds several pictures."
     try:
         with Image.open(path, formats=FORMATS) as image:
-            turned = image.format in ("JPEG", "MPO", "TIFF", "WEBP") and image.getexif().get(0x0112, 1) >= 5
-            return (*(image.size if turned else image.size[::-1]), 1 if is_grey(image) else 3)
+            one_picture(image)
+            if image.format == "PNG" and told_late(path): image.load()
+            return (*upright_size(image)[::-1], 1 if is_grey(image) else 3)
     except Exception: return None
+
+def told_late(path):
+    "Whether the file of a PNG may tell its orientation, which can stand behind its pixels."
+    data = Path(path).read_bytes()
+    return any(word in data for word in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
 
 def header_shapes(paths):
     "(N, 3) H, W, C of image files from their headers; zeros for those that cannot be read."
@@ -214,9 +221,9 @@ def common_shape(paths, image_size=None, channels=None):
     return (size, size, channels), size
 
 # %% ../nbs/01_datasets.ipynb #ace42963
-def read_file(path, name, size=None, channels=None, box=None):
-    "Image file -> (H, W, C) uint8, see `decode`; FileNotFoundError or ValueError naming `name`."
-    return decode(read_bytes(path, name), name, size, channels, box)
+def read_file(path, name, size=None, channels=None, box=None, **options):
+    "Image file -> (H, W, C) uint8, see `decode`, also for `options`; FileNotFoundError or ValueError naming `name`."
+    return decode(read_bytes(path, name), name, size, channels, box, **options)
 
 def read_bytes(path, name):
     "Content of a file; FileNotFoundError or ValueError naming `name`."
@@ -225,39 +232,40 @@ def read_bytes(path, name):
     except FileNotFoundError: raise FileNotFoundError(f"{name}: file not found ({path})") from None
     except OSError as e: raise ValueError(f"{name}: cannot be read ({e.strerror}: {path})") from None
 
-def read_alike(path, name, shape, size):
+def read_alike(path, name, shape, size, bits=None):
     "`read_file` of an image that has to have `shape` (H, W, C); ValueError if it has another."
-    a = read_file(path, name, size, shape[2])
+    a = read_file(path, name, size, shape[2], **(dict(bits=bits) if bits else {}))
     if a.shape != shape: raise ValueError(f"{name}: {a.shape[1]} x {a.shape[0]} pixels, the others have {shape[1]} x {shape[0]}; give image_size")
     return a
 
 # %% ../nbs/01_datasets.ipynb #20ca5277
-def read_now(paths, names, shape, size, desc):
+def read_now(paths, names, shape, size, desc, bits=None):
     "((n, H, W, C) array of the files that are whole, {k: reason} of the others)."
     images, bad = np.empty((len(paths), *shape), np.uint8), {}
     with progress(total=len(paths), desc=desc) as bar:
         def put(k):
-            try: images[k] = read_alike(paths[k], names[k], shape, size)
+            try: images[k] = read_alike(paths[k], names[k], shape, size, bits)
             except (OSError, ValueError) as e: bad[k] = str(e)
             if k % 256 == 255: bar.update(256)
         each(put, len(paths))
         bar.update(len(paths) % 256)
     return images[[k not in bad for k in range(len(paths))]] if bad else images, bad
 
-def read_on_demand(paths, names, shape, size, desc):
+def read_on_demand(paths, names, shape, size, desc, bits=None):
     "(LazyImages of the files that are whole, {k: reason} of the others); what is known about the files, and if there is room their pixels, comes from the index."
     files, good = compact(paths), np.ones(len(paths), bool)
-    rows, bad, kept = index_images(files, lambda k: (read_alike(paths[k], names[k], shape, size),), shape, desc=desc, size=size)
+    look = lambda k: (read_alike(paths[k], names[k], shape, size, bits),)
+    rows, bad, kept = index_images(files, look, shape, desc=desc, size=size, **(dict(bits=bits) if bits else {}))
     good[list(bad)] = False
-    read = stored_or(lambda k: read_alike(files[k], os.path.basename(files[k]), shape, size), rows, kept)
+    read = stored_or(lambda k: read_alike(files[k], os.path.basename(files[k]), shape, size, bits), rows, kept)
     return LazyImages(read, shape, np.flatnonzero(good), digests=rows["pixels"][good]), bad
 
-def read_images(paths, names, problems, image_size=None, channels=None, desc="images"):
+def read_images(paths, names, problems, image_size=None, channels=None, desc="images", bits=None):
     """Files -> (images, good): those that are whole, as array or `LazyImages`, and the mask of which they are.
-    The others are added to `problems` under their `names`."""
+    The others are added to `problems` under their `names`. `bits`: what files of 16 bits hold, see `images.decode`."""
     shape, size = common_shape(paths, image_size, channels)
     keep = len(paths)*np.prod(shape) <= MEMORY
-    images, bad = (read_now if keep else read_on_demand)(paths, names, shape, size, desc)
+    images, bad = (read_now if keep else read_on_demand)(paths, names, shape, size, desc, bits)
     for k in sorted(bad): problems.add(names[k], bad[k])
     return images, np.array([k not in bad for k in range(len(paths))], bool)
 

@@ -70,11 +70,11 @@ def test_32_bit_is_refused(mode):
     with pytest.raises(ValueError, match="x.tif.*32-bit"): decode(encoded(Image.fromarray(RAMP).convert(mode), "TIFF"), "x.tif")
 
 
-def test_orientation_is_obeyed_and_first_frame_taken():
+def test_orientation_is_obeyed_and_several_pages_are_refused():
     exif = Image.Exif(); exif[0x0112] = 6
     assert decode(encoded(RAMP, "JPEG", exif=exif)).shape == (40, 48, 1)
     frames = [Image.fromarray(np.full((4, 4), v, np.uint8)) for v in (10, 200)]
-    assert decode(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])).max() == 10
+    with pytest.raises(ValueError, match="x.tif: the file holds 2 pages.*save one"): decode(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]), "x.tif")
 
 
 def test_shrinking_averages_areas():
