@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, SUFFIXES, Check, Corpus, Problems, class_index, corpus_folder, csv_rows, header_shape, inside,
+from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, csv_rows, header_shape, inside, is_picture,
                               read_bytes, read_file)
 from .faces import face, landmarks as face_landmarks
 from .images import LazyImages, Paths, RowFile, decode, index_file, index_images, indexed, square, stored_or
@@ -247,7 +247,7 @@ def read_part(folder, stems, part, problems):
 
 def read_set(place, problems):
     "The `Annotations` of a split of AffectNet-8; pictures whose files are no good go to `problems`."
-    with os.scandir(place.pictures) as entries: names = [e.name for e in entries if e.name.lower().endswith(SUFFIXES)]
+    with os.scandir(place.pictures) as entries: names = [e.name for e in entries if is_picture(e.name)]
     names = np.array([os.fsencode(n) for n in sorted(names, key=lambda n: (len(n), n))], np.bytes_)
     stems = np.array([os.path.splitext(n)[0] for n in names], np.bytes_)
     (code, ok), *others = [read_part(place.labels, stems, part, problems) for part in ("exp", "val", "aro", "lnd")]

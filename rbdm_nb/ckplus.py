@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2, numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, MEMORY, SPLITS, Check, Corpus, Problems, class_index, corpus_folder, header_shapes, inside,
+from .datasets import (EXPRESSIONS, MEMORY, SPLITS, Check, Corpus, Problems, class_index, corpus_folder, header_shapes, inside, of_system,
                               read_file, read_images)
 from .faces import ACTION_UNITS, face, landmarks
 from .images import LazyImages, each, indexed, square
@@ -74,8 +74,8 @@ def read_label(path, name):
     return class_index(CODES[int(value)])
 
 def shown_folders(folder):
-    "Pairs (person, sequence) of the folders two levels below `folder`, sorted; names that start with a dot are passed over."
-    names = lambda d: sorted(e.name for e in os.scandir(d) if e.is_dir() and e.name[0] != ".")
+    "Pairs (person, sequence) of the folders two levels below `folder`, sorted; the machine's own are passed over."
+    names = lambda d: sorted(e.name for e in os.scandir(d) if e.is_dir() and not of_system(e.name))
     return [(person, sequence) for person in names(folder) for sequence in names(folder / person)]
 
 def read_labels(root, folder, problems):

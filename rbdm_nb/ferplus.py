@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, SUFFIXES, Check, Corpus, Problems, class_index, corpus_folder, csv_rows, inside,
+from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, csv_rows, inside, is_picture,
                               read_csv, read_images, resized)
 from .notebooks import suggest
 from .reproducibility import rng
@@ -314,7 +314,7 @@ def read_folder(path, rows, image_size, channels, problems):
 def unnamed(path, table):
     "[(name, reason)] of the pictures in the folder `path` that `table` does not name."
     strays = sorted(set(os.listdir(path)) - set(table["name"]))
-    return [(f, f"{path.name}/{f}: not in the table of votes") for f in strays if f.lower().endswith(SUFFIXES)]
+    return [(f, f"{path.name}/{f}: not in the table of votes") for f in strays if is_picture(f)]
 
 def read_split(root, split, vote="majority", table=TABLE, image_size=None, channels=None, on_bad="error"):
     "(Images of a split, their rows with `label`, Problems, [(name, reason)] that the rule leaves out); arguments as in `load`."

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2, numpy as np, pandas as pd
 from PIL import Image
 from .ckplus import move, read_beside, read_faces, read_numbers, split_table, widened, within
-from .datasets import EXPRESSIONS, FORMATS, SPLITS, SUFFIXES, Check, Corpus, Problems, class_index, corpus_folder, inside, read_csv
+from .datasets import EXPRESSIONS, FORMATS, SPLITS, Check, Corpus, Problems, class_index, corpus_folder, inside, is_picture, read_csv
 from .faces import face, landmarks as face_landmarks
-from .folder import divide
+from .datasets import divide
 from .notebooks import progress, suggest
 from .reproducibility import rng
 from .synthetic import draw
@@ -89,7 +89,7 @@ def read_folders(root, base, problems):
     for split in ("train", "test"):
         said, seen = read_tables(root, base, split, problems), set()
         for code in (c for c in "1234567" if (base / split / c).is_dir()):
-            for name in sorted(f for f in os.listdir(base / split / code) if f.lower().endswith(SUFFIXES) and f[0] != "."):
+            for name in sorted(f for f in os.listdir(base / split / code) if is_picture(f)):
                 file, label = os.path.normpath(f"{below}/{split}/{code}/{name}").replace(os.sep, "/"), label_of(code)
                 seen.add(name)
                 if said is not None and name not in said: problems.add(file, f"{file}: not in {split}_labels.csv")

@@ -190,3 +190,14 @@ def test_damaged_bytes_are_an_image_or_a_named_error(data, cut, edits, bits):
 def test_any_bytes_are_an_image_or_a_named_error(data, head):
     try: decode(head + data, "faces/a.png")
     except ValueError as e: assert "faces/a.png" in str(e)
+
+
+def test_bits_are_an_option_of_ones_own_corpus(tmp_path):
+    from rbdm_nb.datasets import check, load
+    for label in ("happy", "sad"):
+        for k in range(4):
+            (tmp_path / label).mkdir(exist_ok=True)
+            (tmp_path / label / f"{k}.png").write_bytes(encoded((GREY + np.uint8(k)).astype(np.uint16) * 16))
+    with pytest.raises(ValueError, match="bits=12"): load("folder", tmp_path)
+    assert load("folder", tmp_path, bits=12).images.max() > 200 and check("folder", tmp_path, bits=12).counts.to_numpy().sum() == 8
+    assert len(check("folder", tmp_path).bad) == 8
