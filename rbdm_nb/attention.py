@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from . import fixations as _fixations, recordings as _recordings, simulation as _simulation
 from .comparison import chance_level, compare, summary
-from .datasets import Problems, corpus_folder
+from .datasets import Problems, corpus_folder, find_rows
 from .fixations import detect
-from .notebooks import progress, suggest
+from .notebooks import progress
 from .perception import Setup, fixation_heatmap, network_fixations
 from .recordings import read
 from .reproducibility import file_digest
@@ -142,13 +142,9 @@ def table1(heats:dict, points:dict, seed:int=0) -> pd.DataFrame:
 
 # %% ../nbs/04f_attention.ipynb #228c021c
 def picked(corpus, names):
-    "The part of `corpus` with the images `names`, in their order; `ValueError` for names that it does not have. Folders and endings may differ."
-    short = lambda name: Path(str(name).replace("\\", "/")).stem
-    exact, loose = {str(n): i for i, n in enumerate(corpus.names)}, {short(n): i for i, n in enumerate(corpus.names)}
-    found = [exact.get(str(n), loose.get(short(n))) for n in names]
-    missing = [str(n) for n, i in zip(names, found) if i is None]
-    if missing: raise ValueError(f"{corpus.corpus} ({corpus.split}) has no image {missing[0]!r}{suggest(missing[0], exact)}; {len(missing)} of {len(names)} that were looked at are missing")
-    return corpus[np.array(found, int)]
+    """The part of `corpus` with the images `names`, in their order. Folders and endings may differ where no name is the same.
+    `ValueError` for names that it does not have, and for those that two of its images share (see `find_rows`)."""
+    return corpus[find_rows(corpus.names, names, f"{corpus.corpus} ({corpus.split})")]
 
 # %% ../nbs/04f_attention.ipynb #49ca6335
 def share_inside(heats, areas) -> np.ndarray:

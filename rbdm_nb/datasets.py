@@ -2,23 +2,24 @@
 
 # %% auto #0
 __all__ = ['EXPRESSIONS', 'ALIASES', 'SEPARATORS', 'SYSTEM', 'SPLIT_FOLDERS', 'SPLIT_CODES', 'BEHIND', 'MEMORY', 'MANY',
-           'CORPORA', 'SPLITS', 'class_index', 'no_skips', 'pick', 'Corpus', 'pixel_digests', 'stratified', 'tidy',
-           'inside', 'leads_inside', 'name_key', 'alike', 'Problems', 'text_coding', 'separator', 'csv_rows',
-           'read_csv', 'corpus_folder', 'of_system', 'is_picture', 'shown', 'pictures_in', 'link_to', 'look_into',
-           'files_below', 'without_repeats', 'split_of_name', 'hash_order', 'divide', 'divide_groups', 'header_shape',
-           'header_shapes', 'common_shape', 'read_file', 'read_bytes', 'read_alike', 'read_now', 'read_on_demand',
-           'read_images', 'resized', 'corpus_module', 'known_options', 'load', 'label_counts', 'Check', 'check']
+           'CORPORA', 'SPLITS', 'class_index', 'no_skips', 'pick', 'Corpus', 'pixel_digests', 'twins', 'in_both',
+           'without_twins', 'twin_lines', 'short_name', 'find_rows', 'stratified', 'tidy', 'inside', 'leads_inside',
+           'name_key', 'alike', 'Problems', 'text_coding', 'separator', 'csv_rows', 'read_csv', 'corpus_folder',
+           'of_system', 'is_picture', 'shown', 'pictures_in', 'link_to', 'look_into', 'files_below', 'without_repeats',
+           'split_of_name', 'hash_order', 'divide', 'divide_groups', 'header_shape', 'told_late', 'header_shapes',
+           'common_shape', 'read_file', 'read_bytes', 'read_alike', 'read_now', 'read_on_demand', 'read_images',
+           'resized', 'corpus_module', 'known_options', 'load', 'label_counts', 'Check', 'twin_notes', 'check']
 
 # %% ../nbs/01_datasets.ipynb #37926dcf
 import csv, hashlib, importlib, inspect, os, re, unicodedata, warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .images import (FORMATS, MAX_PIXELS, SUFFIXES, THREADS, LazyImages, compact, decode, each, fit, index_images, indexed, is_grey,
-                            open_image, square, stored_or, to_8bit)
+from .images import (FORMATS, MAX_PIXELS, SUFFIXES, THREADS, LazyImages, compact, decode, each, fit, index_images, indexed, is_grey, one_picture,
+                            open_image, square, stored_or, to_8bit, upright_size)
 from .notebooks import progress, root as project, suggest
 from .reproducibility import rng
 
@@ -93,10 +94,15 @@ class Corpus:
         return pd.Series(np.bincount(self.labels, minlength=len(self.classes)), pd.Index(self.classes, name="class"), name=self.corpus)
 
     @cached_property
+    def pixels(self):
+        "(N,) SHA-256 of each image's pixels as 32 bytes: equal where two images are equal. From the index where images are read on demand."
+        return np.array([bytes.fromhex(d) for d in pixel_digests(self.images)], "S32")
+
+    @cached_property
     def digest(self):
         "SHA-256 (hex) over classes, names, labels, image shape and every image's pixels."
         h = hashlib.sha256(repr((self.classes, tuple(self.images.shape[1:]))).encode())
-        for name, label, pixels in zip(self.names, self.labels, pixel_digests(self.images)): h.update(f"{name}\0{label}\0{pixels}\n".encode())
+        for name, label, pixels in zip(self.names, self.labels, self.pixels): h.update(f"{name}\0{label}\0{pixels.ljust(32, bytes(1)).hex()}\n".encode())
         return h.hexdigest()
 
 # %% ../nbs/01_datasets.ipynb #67e399e5
@@ -105,6 +111,79 @@ def pixel_digests(images, chunk=1024):
     known = getattr(images, "digests", None)
     if known is not None: yield from (d.ljust(32, b"\0").hex() if isinstance(d, bytes) else d for d in known); return
     for s in range(0, len(images), chunk): yield from (hashlib.sha256(np.ascontiguousarray(a)).hexdigest() for a in images[s:s + chunk])
+
+# %% ../nbs/01_datasets.ipynb #2d6b7f94
+def twins(*corpora):
+    """Images whose pixels occur more than once in `corpora`, parts of one corpus such as its training and validation set.
+    DataFrame picture (number, the same for equal images), split, name, label (its class); ValueError where parts have images of other shapes."""
+    shapes = {c.images.shape[1:] for c in corpora}
+    if len(shapes) > 1:
+        raise ValueError(f"images of {' and '.join(' x '.join(map(str, s)) for s in sorted(shapes))}: equal ones cannot be told; load all parts with one image_size and channels")
+    parts = [pd.DataFrame({"picture": c.pixels, "split": c.split, "name": c.names, "label": np.array(c.classes, object)[c.labels]}) for c in corpora]
+    t = pd.concat(parts, ignore_index=True)
+    t = t[t.duplicated("picture", keep=False)]
+    return t.assign(picture=t.groupby("picture", sort=False).ngroup()).sort_values("picture", kind="stable", ignore_index=True)
+
+def in_both(valid, train):
+    "(N,) bool: which images of `valid` stand in `train` too, pixel by pixel."
+    if valid.images.shape[1:] != train.images.shape[1:]: twins(valid, train)     # says what is wrong
+    return np.isin(valid.pixels, train.pixels)
+
+def without_twins(valid, train):
+    "`valid` without the images that stand in `train` too; they are listed in `skipped`."
+    again = in_both(valid, train)
+    first = dict(zip(train.pixels[::-1], train.names[::-1]))
+    gone = [(n, f"{n}: the same picture as {first[d]} of {train.split}") for n, d in zip(valid.names[again], valid.pixels[again])]
+    skipped = pd.concat([valid.skipped, pd.DataFrame(gone, columns=["name", "reason"], dtype=object)], ignore_index=True)
+    return replace(valid[~again], skipped=skipped)
+
+# %% ../nbs/01_datasets.ipynb #4c81da3e
+def twin_lines(found, sizes, examples=3):
+    """What the frame `found` by `twins` says, in lines: images that stand in two parts (by class), repeated within a part, copies with different labels.
+    `sizes`: {split: number of its images}, in order; `examples`: how many are named in each line."""
+    lines, first = [], list(sizes)[0]
+    said = lambda pairs: "; ".join(pairs[:examples]) + f" and {len(pairs) - examples:,} more" * (len(pairs) > examples)
+    home = found[found["split"] == first].drop_duplicates("picture").set_index("picture")["name"]
+    for split in list(sizes)[1:]:
+        both = found[(found["split"] == split) & found["picture"].isin(home.index)]
+        if not len(both): continue
+        classes = ", ".join(f"{c} {n:,}" for c, n in both["label"].value_counts().items())
+        pairs = [f"{n} as {home[k]}" for n, k in zip(both["name"], both["picture"])]
+        lines.append(f"{len(both):,} of {sizes[split]:,} {split} pictures stand in {first} too ({classes}): {said(pairs)}")
+    for split, part in found.groupby("split", sort=False):
+        again = part[part.duplicated("picture")]
+        original = part.drop_duplicates("picture").set_index("picture")["name"]
+        pairs = [f"{n} as {original[k]}" for n, k in zip(again["name"], again["picture"])]
+        if pairs: lines.append(f"{len(again):,} of {sizes[split]:,} {split} pictures repeat another one of {split}: {said(pairs)}")
+    apart = found[found.groupby("picture")["label"].transform("nunique") > 1]
+    pairs = [", ".join(f"{n} ({s}) {l}" for n, s, l in zip(g["name"], g["split"], g["label"])) for _, g in apart.groupby("picture")]
+    if pairs: lines.append(f"{len(pairs):,} pictures have copies with different labels: {said(pairs)}")
+    return lines
+
+# %% ../nbs/01_datasets.ipynb #1fa9c6d8
+def short_name(name):
+    "Name of a picture without folders, ending and the number of its repetition."
+    return PurePosixPath(re.sub(r"#\d+$", "", unicodedata.normalize("NFC", str(name)).replace("\\", "/"))).stem
+
+def find_rows(names, wanted, what="corpus"):
+    """(M,) positions of the pictures called `wanted` among the `names` (N,) of a corpus; folders and endings may differ where no name is the same.
+    ValueError for names that are not there, that two pictures share, and for two names of one picture."""
+    names, wanted = [str(n) for n in names], [str(n) for n in wanted]
+    exact, loose, asked, rows = {n: i for i, n in enumerate(names)}, {}, set(wanted), []
+    for i, n in enumerate(names): loose.setdefault(short_name(n), []).append(i)
+    for n in wanted:
+        again = f"{n}#2" in exact and f"{n}#2" not in asked
+        rows.append([exact[n], exact[f"{n}#2"]] if again else [exact[n]] if n in exact else loose.get(short_name(n), []))
+    missing, several = [n for n, r in zip(wanted, rows) if not r], [(n, r) for n, r in zip(wanted, rows) if len(r) > 1]
+    if missing: raise ValueError(f"{what} has no image {missing[0]!r}{suggest(missing[0], names)}; {len(missing)} of {len(wanted)} are missing")
+    if several:
+        n, r = several[0]
+        raise ValueError(f"{what}: {n!r} is ambiguous, {len(r)} images have this name ({', '.join(names[i] for i in r[:4])}); {len(several)} of {len(wanted)} names are. "
+                         "Give names as the corpus has them, with their folders, or leave out all but one of those pictures")
+    taken = {}
+    for n, (i,) in zip(wanted, rows):
+        if taken.setdefault(i, n) != n: raise ValueError(f"{what}: {taken[i]!r} and {n!r} are both {names[i]!r}; give each picture one name")
+    return np.array([i for i, in rows], int)
 
 # %% ../nbs/01_datasets.ipynb #3e68db09
 def stratified(labels, n, seed=0):
@@ -385,12 +464,18 @@ MEMORY = 1e9     # bytes of pixels that are kept in memory; a larger corpus is r
 MANY = 50_000    # number of files from which on their headers are remembered, too
 
 def header_shape(path):
-    "(H, W, C) of an image file from its header alone, None if it cannot be read."
+    "(H, W, C) of an image file from its header alone, None if it cannot be read or holds several pictures."
     try:
         with Image.open(path, formats=FORMATS) as image:
-            turned = image.format in ("JPEG", "MPO", "TIFF", "WEBP") and image.getexif().get(0x0112, 1) >= 5
-            return (*(image.size if turned else image.size[::-1]), 1 if is_grey(image) else 3)
+            one_picture(image)
+            if image.format == "PNG" and told_late(path): image.load()
+            return (*upright_size(image)[::-1], 1 if is_grey(image) else 3)
     except Exception: return None
+
+def told_late(path):
+    "Whether the file of a PNG may tell its orientation, which can stand behind its pixels."
+    data = Path(path).read_bytes()
+    return any(word in data for word in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
 
 def header_shapes(paths):
     "(N, 3) H, W, C of image files from their headers; zeros for those that cannot be read."
@@ -414,9 +499,9 @@ def common_shape(paths, image_size=None, channels=None):
     return (size, size, channels), size
 
 # %% ../nbs/01_datasets.ipynb #ace42963
-def read_file(path, name, size=None, channels=None, box=None):
-    "Image file -> (H, W, C) uint8, see `decode`; FileNotFoundError or ValueError naming `name`."
-    return decode(read_bytes(path, name), name, size, channels, box)
+def read_file(path, name, size=None, channels=None, box=None, **options):
+    "Image file -> (H, W, C) uint8, see `decode`, also for `options`; FileNotFoundError or ValueError naming `name`."
+    return decode(read_bytes(path, name), name, size, channels, box, **options)
 
 def read_bytes(path, name):
     "Content of a file; FileNotFoundError or ValueError naming `name`."
@@ -425,39 +510,40 @@ def read_bytes(path, name):
     except FileNotFoundError: raise FileNotFoundError(f"{name}: file not found ({path})") from None
     except OSError as e: raise ValueError(f"{name}: cannot be read ({e.strerror}: {path})") from None
 
-def read_alike(path, name, shape, size):
+def read_alike(path, name, shape, size, bits=None):
     "`read_file` of an image that has to have `shape` (H, W, C); ValueError if it has another."
-    a = read_file(path, name, size, shape[2])
+    a = read_file(path, name, size, shape[2], **(dict(bits=bits) if bits else {}))
     if a.shape != shape: raise ValueError(f"{name}: {a.shape[1]} x {a.shape[0]} pixels, the others have {shape[1]} x {shape[0]}; give image_size")
     return a
 
 # %% ../nbs/01_datasets.ipynb #20ca5277
-def read_now(paths, names, shape, size, desc):
+def read_now(paths, names, shape, size, desc, bits=None):
     "((n, H, W, C) array of the files that are whole, {k: reason} of the others)."
     images, bad = np.empty((len(paths), *shape), np.uint8), {}
     with progress(total=len(paths), desc=desc) as bar:
         def put(k):
-            try: images[k] = read_alike(paths[k], names[k], shape, size)
+            try: images[k] = read_alike(paths[k], names[k], shape, size, bits)
             except (OSError, ValueError) as e: bad[k] = str(e)
             if k % 256 == 255: bar.update(256)
         each(put, len(paths))
         bar.update(len(paths) % 256)
     return images[[k not in bad for k in range(len(paths))]] if bad else images, bad
 
-def read_on_demand(paths, names, shape, size, desc):
+def read_on_demand(paths, names, shape, size, desc, bits=None):
     "(LazyImages of the files that are whole, {k: reason} of the others); what is known about the files, and if there is room their pixels, comes from the index."
     files, good = compact(paths), np.ones(len(paths), bool)
-    rows, bad, kept = index_images(files, lambda k: (read_alike(paths[k], names[k], shape, size),), shape, desc=desc, size=size)
+    look = lambda k: (read_alike(paths[k], names[k], shape, size, bits),)
+    rows, bad, kept = index_images(files, look, shape, desc=desc, size=size, **(dict(bits=bits) if bits else {}))
     good[list(bad)] = False
-    read = stored_or(lambda k: read_alike(files[k], os.path.basename(files[k]), shape, size), rows, kept)
+    read = stored_or(lambda k: read_alike(files[k], os.path.basename(files[k]), shape, size, bits), rows, kept)
     return LazyImages(read, shape, np.flatnonzero(good), digests=rows["pixels"][good]), bad
 
-def read_images(paths, names, problems, image_size=None, channels=None, desc="images"):
+def read_images(paths, names, problems, image_size=None, channels=None, desc="images", bits=None):
     """Files -> (images, good): those that are whole, as array or `LazyImages`, and the mask of which they are.
-    The others are added to `problems` under their `names`."""
+    The others are added to `problems` under their `names`. `bits`: what files of 16 bits hold, see `images.decode`."""
     shape, size = common_shape(paths, image_size, channels)
     keep = len(paths)*np.prod(shape) <= MEMORY
-    images, bad = (read_now if keep else read_on_demand)(paths, names, shape, size, desc)
+    images, bad = (read_now if keep else read_on_demand)(paths, names, shape, size, desc, bits)
     for k in sorted(bad): problems.add(names[k], bad[k])
     return images, np.array([k not in bad for k in range(len(paths))], bool)
 
@@ -490,13 +576,15 @@ def known_options(f, options, name):
             raise TypeError(f"{name} has no option {o!r}{suggest(o, known)}")
     return options
 
-def load(name, root=None, split="train", **options):
+def load(name, root=None, split="train", drop_twins=False, **options):
     """The `Corpus` called `name`, one of CORPORA, read from the folder `root` (None for synthetic).
     `split`: "train", "valid" or "test". Options of all: `image_size` (side of the square, None keeps it), `channels` (1, 3, None keeps them),
-    `on_bad` ("error", or "skip", which lists what was left out in `.skipped`); others are those of `rbdm_nb.<name>.load`."""
+    `on_bad` ("error", or "skip", which lists what was left out in `.skipped`); others are those of `rbdm_nb.<name>.load`.
+    `drop_twins`: leaves out of "valid" and "test" what stands in "train" too, pixel by pixel, and lists it in `.skipped`."""
     loader = corpus_module(name).load
     if split not in SPLITS: raise ValueError(f"unknown split {split!r}{suggest(split, SPLITS)}")
-    return loader(root, split=split, **known_options(loader, options, name))
+    corpus = loader(root, split=split, **known_options(loader, options, name))
+    return without_twins(corpus, load(name, root, "train", **options)) if drop_twins and split != "train" else corpus
 
 # %% ../nbs/01_datasets.ipynb #fa812d95
 def label_counts(name, root=None, **options):
@@ -519,8 +607,25 @@ class Check:
     @property
     def usable(self): return "train" in self.counts.index and bool((self.counts.sum(axis=1) > 0).all())
 
+def twin_notes(name, root, found, options):
+    "Lines about the twins of the corpus that was `found` (a `Check`); one that says so where they are not looked for."
+    loader, n = corpus_module(name).load, int(found.counts.to_numpy().sum())
+    if n > MANY: return [f"twins are not looked for in {n:,} pictures; datasets.twins(train, valid) does"]
+    options = {k: v for k, v in options.items() if k in inspect.signature(loader).parameters} | dict(on_bad="skip")
+    splits = [s for s in SPLITS if s in found.counts.index and found.counts.loc[s].sum()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # `found` has said it
+        try:
+            parts = [loader(root, split=s, **options) for s in splits]
+            if len({c.images.shape[1:] for c in parts}) > 1:
+                size, channels = min(min(c.images.shape[1:3]) for c in parts), max(c.images.shape[3] for c in parts)
+                parts = [loader(root, split=s, **options | dict(image_size=size, channels=channels)) for s in splits]
+        except (OSError, ValueError) as error: return [f"twins could not be looked for: {error}"]
+    return twin_lines(twins(*parts), {c.split: len(c) for c in parts}) if parts else []
+
 def check(name, root=None, **options):
     "The `Check` of corpus `name` in the folder `root`; options are those of `rbdm_nb.<name>.check`. Opens every file."
     module = corpus_module(name)
     if name == "synthetic": raise ValueError("the synthetic corpus is drawn, not read: there is nothing on disk to check")
-    return module.check(root, **known_options(module.check, options, name))
+    found = module.check(root, **known_options(module.check, options, name))
+    return replace(found, notes=[*found.notes, *twin_notes(name, root, found, options)])

@@ -2,9 +2,10 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'USAGE', 'FOLDERS', 'TABLE', 'LABELS', 'RAW', 'PAPER', 'SIDE', 'DESCRIPTION', 'VOTES', 'PUBLISHED', 'ORDER',
-           'MOST', 'TABLES', 'majority', 'majority_emotions', 'without_single', 'ferplus_majority', 'gathered',
-           'ferplus_cross_entropy', 'counted', 'distribution', 'checked', 'read_table', 'split_folder', 'read_labels',
-           'differences', 'elect', 'read_votes', 'label_counts', 'write', 'fake', 'find', 'read_raw', 'read_folder',
+           'MOST', 'TABLES', 'FER', 'STRETCH', 'AGREED', 'REMEDY', 'majority', 'majority_emotions', 'without_single',
+           'ferplus_majority', 'gathered', 'ferplus_cross_entropy', 'counted', 'distribution', 'checked', 'read_table',
+           'split_folder', 'read_labels', 'differences', 'elect', 'read_votes', 'label_counts', 'fer_codes', 'write',
+           'fake', 'find', 'fer_labels', 'kappa', 'stretches', 'order_of', 'check_order', 'read_raw', 'read_folder',
            'unnamed', 'read_split', 'load', 'remarks', 'check']
 
 # %% ../nbs/01a_ferplus.ipynb #2ed7daa3
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, inside, is_picture,
+from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, csv_rows, inside, is_picture,
                               read_csv, read_images, resized)
 from .notebooks import suggest
 from .reproducibility import rng
@@ -145,7 +146,7 @@ TABLES = {TABLE: read_table, LABELS: read_labels}
 # %% ../nbs/01a_ferplus.ipynb #98e00192
 def differences(root):
     "Images of whose votes `fer2013new.csv` and `label.csv` disagree: DataFrame name, usage, and the majority's column by each."
-    names = lambda t: t[t["name"] != ""].drop_duplicates("name").set_index("name")
+    names = lambda t: t[t["name"] != ""].drop_duplicates("name", keep=False).set_index("name")
     here, there = names(read_table(root)), names(read_labels(root))
     both = here.index.intersection(there.index)
     a, b = here.loc[both, list(COLUMNS)].to_numpy(), there.loc[both, list(COLUMNS)].to_numpy()
@@ -174,6 +175,14 @@ def label_counts(root, vote="majority", table=TABLE):
     return pd.DataFrame(rows, pd.Index(EXPRESSIONS, name="class")).T.rename_axis("split")
 
 # %% ../nbs/01a_ferplus.ipynb #268416b7
+FER = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")   # FER2013's own codes, 0 to 6
+
+def fer_codes(votes):
+    "FER's code of the expression with most votes (N, 10); neutral for contempt, which FER does not have, and where nobody saw one."
+    code = [FER.index(e) if e in FER else FER.index("neutral") for e in map(EXPRESSIONS.__getitem__, np.argsort(ORDER))]
+    column = majority_emotions(votes)
+    return np.array(code + [FER.index("neutral")] * 2)[column]
+
 def write(root, images, votes, usage, names, form="folder", labels=None):
     """A FERPlus in the folder `root`: `images` (N, 48, 48) uint8, `votes` (N, 10), `usage` (N,) of USAGE's values, `names` (N,).
     `form`: "folder" (PNG files, and `label.csv` where `labels` (N, 10) gives its votes), or the raw table's name, "fer2013.csv" or "icml_face_data.csv"."""
@@ -182,7 +191,7 @@ def write(root, images, votes, usage, names, form="folder", labels=None):
     t.insert(0, "Usage", usage); t.insert(1, "Image name", names)
     t.to_csv(root / TABLE, index=False)
     if form != "folder":
-        raw = pd.DataFrame({"emotion": 0, "pixels": [" ".join(map(str, a.ravel())) for a in images], "Usage": usage})
+        raw = pd.DataFrame({"emotion": fer_codes(t[list(COLUMNS)].to_numpy()), "pixels": [" ".join(map(str, a.ravel())) for a in images], "Usage": usage})
         if form == RAW[1]: raw = raw[["emotion", "Usage", "pixels"]].rename(columns={"Usage": " Usage", "pixels": " pixels"})
         return raw.to_csv(root / form, index=False)
     for split, u in USAGE.items():
@@ -222,11 +231,64 @@ def find(root, split):
         if (root / name).is_file(): return root / name
     raise FileNotFoundError(f"ferplus: the {split} split needs the folder {FOLDERS[split]} in {root} (or {root / 'data'}), or {' or '.join(RAW)} in {root}; none is there")
 
+# %% ../nbs/01a_ferplus.ipynb #a4d07e58
+STRETCH, AGREED = 200, .3   # rows that are compared at a time, and the least kappa between FER's labels and the votes
+
+def fer_labels(texts):
+    "Index into EXPRESSIONS of FER's codes or names; -1 for what is neither."
+    known = {str(k): EXPRESSIONS.index(e) for k, e in enumerate(FER)}
+    def one(text):
+        try: return known[text] if text in known else class_index(text)
+        except ValueError: return -1
+    codes = {text: one(text.strip()) for text in set(texts)}
+    return np.array([codes[text] for text in texts], int)
+
+def kappa(a, b):
+    "Cohen's kappa of labels `a` and `b` (N,): 1 where all agree, about 0 where no more do than by chance."
+    share = lambda x: np.bincount(x, minlength=8) / len(x)
+    equal, chance = (a == b).mean(), share(a) @ share(b)
+    return 1. if equal == 1 else (equal - chance) / (1 - chance)
+
+def stretches(rows, usage):
+    "The numbers of `rows` in stretches of STRETCH or a few more, none over the border of two sets; sets of less than 50 are taken together."
+    sets = [rows[usage[rows] == u] for u in USAGE.values()]
+    small = [np.concatenate([s for s in sets if len(s) < 50] or [rows[:0]])]
+    return [part for s in [s for s in sets if len(s) >= 50] + small if len(s) for part in np.array_split(s, max(1, len(s) // STRETCH))]
+
+def order_of(raw, table):
+    """How FER's own labels in the table `raw` agree with the votes in `table`, by line: DataFrame first, last (lines), kappa, of every STRETCH.
+    Empty where `raw` has no such labels, or the same one throughout."""
+    none = pd.DataFrame({"first": [], "last": [], "kappa": []})
+    if "emotion" not in raw or raw["emotion"].nunique() < 2: return none
+    own = fer_labels(raw["emotion"].reindex(table.index, fill_value=""))
+    column = majority(table[list(COLUMNS)].to_numpy())
+    told = np.flatnonzero((own >= 0) & (column < 7))        # FER has no contempt, and no word for what is unclear
+    if not len(told): return none
+    voted = np.array([class_index(c) for c in COLUMNS[:7]] + [-1] * 3)[column]
+    lines, rows = table.index, stretches(told, table["usage"].to_numpy())
+    return pd.DataFrame([(lines[k[0]], lines[k[-1]], kappa(own[k], voted[k])) for k in rows], columns=none.columns)
+
+# %% ../nbs/01a_ferplus.ipynb #c70b94e1
+REMEDY = f"{TABLE} goes by the rows of the fer2013.csv that Kaggle released; take that file in its own order, or the PNG files, which go by name"
+
+def check_order(path, raw, table):
+    """Whether the rows of the raw table `raw`, read from `path`, go with those of the votes' `table`: None, or a line that says what cannot be verified.
+    ValueError where they do not."""
+    lines = [line for line, _ in csv_rows(path.parent / TABLE)][1:]
+    if list(raw.index) != lines or not raw["Usage"].reindex(table.index).eq(table["usage"]).all():
+        raise ValueError(f"{path}: its rows do not correspond to those of {TABLE} ({len(raw):,} and {len(lines):,} rows; Usage must agree row by row). {REMEDY}")
+    found = order_of(raw, table)
+    if not len(found): return f"{path.name} has no labels of its own (emotion): whether its rows stand in the order of {TABLE} cannot be verified beyond Usage"
+    worst = found.loc[found["kappa"].idxmin()]
+    if worst["kappa"] < AGREED:
+        raise ValueError(f"{path}: another order than {TABLE}: FER's own labels (emotion) agree with the votes in lines {worst['first']:.0f} to {worst['last']:.0f} "
+                         f"with a kappa of {worst['kappa']:.2f}, hardly better than chance. {REMEDY}")
+
 def read_raw(path, table, rows, problems):
-    "Pixels of `rows` (a part of `table`, which is fer2013new.csv) from a raw table -> ((n, 48, 48, 1) uint8, mask of good rows)."
+    """Pixels of `rows` (a part of `table`, which is fer2013new.csv) from a raw table -> ((n, 48, 48, 1) uint8, mask of good rows).
+    ValueError where its rows do not go with those of `table`; a warning where that cannot be verified, see `check_order`."""
     raw, lines = read_csv(path, ("Usage", "pixels")), rows.index
-    if len(raw) < len(table) or not raw["Usage"].reindex(table.index).eq(table["usage"]).all():
-        raise ValueError(f"{path}: its rows do not correspond to those of {TABLE} ({len(raw):,} and {len(table):,} rows; Usage must agree row by row)")
+    if unsure := check_order(path, raw, table): warnings.warn(f"ferplus: {unsure}", stacklevel=2)
     images, good = np.zeros((len(lines), SIDE, SIDE, 1), np.uint8), np.ones(len(lines), bool)
     for k, line in enumerate(lines):
         try: images[k] = np.frombuffer(bytes(map(int, raw["pixels"][line].split())), np.uint8).reshape(SIDE, SIDE, 1)
@@ -297,7 +359,10 @@ def check(root, vote="majority", table=TABLE):
     for split in USAGE:
         try: forms.add(find(root, split).name)
         except FileNotFoundError: notes.append(f"no {split} split: neither a folder {FOLDERS[split]} nor {' or '.join(RAW)}"); continue
-        _, kept, bad, out = read_split(root, split, vote, table, on_bad="skip")
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            _, kept, bad, out = read_split(root, split, vote, table, on_bad="skip")
+        notes += [str(w.message) for w in said if "cannot be verified" in str(w.message) and str(w.message) not in notes]
         problems += [*bad, *[stray for stray in out if stray[1].endswith("not in the table of votes")]]
         counts[split] = np.bincount(kept["label"], minlength=8)
     if not counts: find(root, "train")     # says what was looked for

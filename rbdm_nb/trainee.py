@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'FIELDS', 'mask_schedule', 'train', 'faces', 'masks_of', 'condition_name', 'tag_of', 'probabilities',
-           'crossed_weights', 'fusion', 'decisions', 'class_f1', 'run_condition', 'record_text', 'records', 'missing']
+           'crossed_weights', 'fusion', 'decisions', 'class_f1', 'copies', 'copies_sentence', 'run_condition',
+           'record_text', 'records', 'missing']
 
 # %% ../nbs/06_trainee.ipynb #3e2fea15
 import json
@@ -10,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
+from .datasets import in_both
 from .masking import Masks, corpus_masks
 from .notebooks import output as output_folder, save_text, write_atomic
 from .relevance import maps
@@ -120,6 +122,25 @@ def _about_trainer(p, trainer, relevance, masks):
                 val_f1=float(trainer.curve.val_f1.max()) if trained else None, untrained=isinstance(trainer, Run) and not trained, method=p.method,
                 seconds=trainer.seconds if trained else 0, cpu_seconds=trainer.cpu_seconds if trained else 0, relevance_seconds=relevance.entry.seconds, mask_seconds=masks.entry.seconds)
 
+# %% ../nbs/06_trainee.ipynb #5a1e90c7
+def copies(learn, valid, predicted):
+    """What the record says of validation images that stand in the training set too, pixel by pixel: how many, of which classes,
+    and the scores without them. None where the two sets have images of other shapes, which cannot be compared."""
+    if learn.images.shape[1:] != valid.images.shape[1:]: return None
+    again = in_both(valid, learn)
+    rest = dict(f1=macro_f1(valid.labels[~again], predicted[~again]), accuracy=float((predicted == valid.labels)[~again].mean())) if (~again).any() else {}
+    return dict(images=int(again.sum()), classes=np.bincount(valid.labels[again], minlength=len(valid.classes)).tolist(), **rest)
+
+def copies_sentence(record:dict):
+    "The record's `copies` in words; None where there are none, or where they were not counted."
+    found, total = record.get("copies"), record["valid_images"]
+    if not found or not found["images"]: return None
+    by_class = sorted(zip(found["classes"], record["classes"]), key=lambda x: -x[0])
+    text = f"{found['images']:,} of {total:,} validation images stand in the training set too, pixel by pixel ({', '.join(f'{c} {k:,}' for k, c in by_class if k)})"
+    if "f1" not in found: return f"{text}: none is left without them."
+    f1, right = record["curve"][record["best_epoch"] - 1]["val_f1"], np.trace(record["confusion"])/total
+    return f"{text}. {record['condition']}: macro F1 {f1:.3f}, without them {found['f1']:.3f}; accuracy {right:.3f}, without them {found['accuracy']:.3f}."
+
 # %% ../nbs/06_trainee.ipynb #fd5375a4
 SETTINGS = ("architecture", "image_size", "batch_size", "class_weights", "augment", "threads", "corpus")
 
@@ -133,7 +154,7 @@ def run_condition(store:Store, p, mask:str, switch_epoch:int=9, seed:int=0) -> t
                 class_weights=p.class_weights, augmented=p.augment, desc=f"Trainee, {condition_name(mask, switch)}, seed {seed}")
     predicted, tag = run.logits().argmax(1), tag_of(p, mask, switch, seed)
     record = dict(tag=tag, condition=condition_name(mask, switch), mask=mask, switch_epoch=switch, momentum=p.momentum or 0.999, seed=seed, label=p.label,
-                  **{name: getattr(p, name) for name in SETTINGS}, train_images=len(learn), valid_images=len(valid), classes=list(valid.classes),
+                  **{name: getattr(p, name) for name in SETTINGS}, train_images=len(learn), valid_images=len(valid), classes=list(valid.classes), copies=copies(learn, valid, predicted),
                   trainer=_about_trainer(p, trainer, relevance, masks), curve=_curve(run, valid, mask_schedule(masks, switch_epoch)), best_epoch=run.best_epoch,
                   confusion=confusion_matrix(valid.labels, predicted, valid.classes).to_numpy().tolist(), correct=np.packbits(predicted == valid.labels).tobytes().hex(),
                   fusion=_fused(store, p, run, valid) if p.fuse else None, settings=run.entries[-1].key, environment=run.entries[-1].meta["environment"])

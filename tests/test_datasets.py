@@ -6,8 +6,8 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from rbdm_nb import datasets, images as images_module
-from rbdm_nb.datasets import (CORPORA, Check, Corpus, LazyImages, Problems, check, corpus_module, decode, header_shapes, inside, load, read_csv, read_images, resized,
-                              stratified)
+from rbdm_nb.datasets import (CORPORA, Check, Corpus, LazyImages, Problems, check, corpus_module, decode, find_rows, header_shapes, in_both, inside, load, read_csv,
+                              read_images, resized, stratified, twin_lines, twins, without_twins)
 from rbdm_nb.images import RowFile, compact, each, fit, indexed, square
 
 RAMP = (np.arange(48)[:, None] * 4 + np.arange(40)[None] // 2).astype(np.uint8)
@@ -70,11 +70,11 @@ def test_32_bit_is_refused(mode):
     with pytest.raises(ValueError, match="x.tif.*32-bit"): decode(encoded(Image.fromarray(RAMP).convert(mode), "TIFF"), "x.tif")
 
 
-def test_orientation_is_obeyed_and_first_frame_taken():
+def test_orientation_is_obeyed_and_several_pages_are_refused():
     exif = Image.Exif(); exif[0x0112] = 6
     assert decode(encoded(RAMP, "JPEG", exif=exif)).shape == (40, 48, 1)
     frames = [Image.fromarray(np.full((4, 4), v, np.uint8)) for v in (10, 200)]
-    assert decode(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])).max() == 10
+    with pytest.raises(ValueError, match="x.tif: the file holds 2 pages.*save one"): decode(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]), "x.tif")
 
 
 def test_shrinking_averages_areas():
@@ -399,3 +399,90 @@ def test_usable_means_images_in_every_split():
     table = lambda **rows: pd.DataFrame(rows, ["happy", "sad"]).T.rename_axis("split")
     assert Check("x", table(train=[1, 0], valid=[0, 2]), None).usable
     for counts in (table(train=[0, 0]), table(valid=[1, 1]), table(train=[1, 1], valid=[0, 0]), table(train=[1, 1]).iloc[:0]): assert not Check("x", counts, None).usable
+
+
+# --- twins
+
+def flat(values, side=4): return np.array(values, np.uint8)[:, None, None, None] * np.ones((1, side, side, 1), np.uint8)
+
+
+def parts(learn, judge, **kw):
+    "A training and a validation set of flat images, of (value, label) each."
+    make = lambda rows, split: Corpus(flat([v for v, _ in rows], **kw), [l for _, l in rows], ("a", "b"), [f"{split}{k}" for k in range(len(rows))], split)
+    return make(learn, "train"), make(judge, "valid")
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=1, max_size=12), st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=1, max_size=12))
+def test_twins_are_those_of_equal_pixels(learn, judge):
+    train, valid = parts(learn, judge)
+    values = {f"train{k}": v for k, (v, _) in enumerate(learn)} | {f"valid{k}": v for k, (v, _) in enumerate(judge)}
+    found = twins(train, valid)
+    assert {frozenset(g["name"]) for _, g in found.groupby("picture")} == {frozenset(n for n in values if values[n] == v) for v in values.values() if sum(w == v for w in values.values()) > 1}
+    both = in_both(valid, train)
+    assert both.tolist() == [v in {w for w, _ in learn} for v, _ in judge]
+    rest = without_twins(valid, train)
+    assert len(rest) + len(rest.skipped) == len(valid) and not in_both(rest, train).any()
+    lines = twin_lines(found, {"train": len(train), "valid": len(valid)})
+    assert any(f"{both.sum()} of {len(valid)} valid pictures stand in train too" in line for line in lines) == bool(both.any())
+    labels = {}
+    for v, l in learn + judge: labels.setdefault(v, set()).add(l)
+    apart = sum(len(x) > 1 for x in labels.values())
+    assert any(line.startswith(f"{apart} pictures have copies with different labels") for line in lines) == bool(apart)
+
+
+def test_twins_of_images_on_demand_and_of_other_shapes(files, monkeypatch, tmp_path):
+    monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
+    files[5].write_bytes(encoded(RAMP)); files[6].write_bytes(encoded(Image.fromarray(RAMP), "BMP"))     # other bytes, the same pixels
+    seen = []
+    for memory in (1e9, 0):
+        monkeypatch.setattr(datasets, "MEMORY", memory)
+        images, _ = read_images(files, files, Problems())
+        seen.append(twins(Corpus(images, np.arange(70) % 2, ("a", "b"), [p.name for p in files])))
+    assert seen[0].equals(seen[1]) and seen[0]["name"].tolist() == ["0.png", "5.png", "6.png"]
+    small, large = parts([(1, 0)], [(1, 0)])[0], parts([(1, 0)], [(1, 0)], side=5)[1]
+    for f in (lambda: twins(small, large), lambda: in_both(large, small)):
+        with pytest.raises(ValueError, match="image_size"): f()
+
+
+@pytest.fixture
+def with_twins(tmp_path):
+    "Class folders with a picture in both sets, one that is repeated, and one with two labels."
+    g = np.random.default_rng(0)
+    for split, n in (("train", 6), ("valid", 3)):
+        for label in ("happy", "sad"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for k in range(n): Image.fromarray(g.integers(0, 256, (16, 16), np.uint8)).save(tmp_path / split / label / f"{split}{label}{k}.png")
+    put = lambda a, b: Image.open(tmp_path / a).save(tmp_path / b)
+    put("train/happy/trainhappy0.png", "valid/happy/again.png"); put("train/sad/trainsad1.png", "train/sad/again.bmp"); put("train/sad/trainsad2.png", "train/happy/other.png")
+    return tmp_path
+
+
+def test_check_counts_twins_and_load_leaves_them_out(with_twins):
+    notes = check("folder", with_twins).notes
+    for said in ("1 of 7 valid pictures stand in train too (happy 1): valid/happy/again.png as train/happy/trainhappy0.png", "2 of 14 train pictures repeat another one of train",
+                 "1 pictures have copies with different labels: train/happy/other.png (train) happy, train/sad/trainsad2.png (train) sad"):
+        assert any(said in note for note in notes), notes
+    whole, rest = load("folder", with_twins, "valid"), load("folder", with_twins, "valid", drop_twins=True)
+    assert len(whole) == 7 and len(rest) == 6 and rest.skipped["reason"].iloc[-1] == "valid/happy/again.png: the same picture as train/happy/trainhappy0.png of train"
+    assert len(load("folder", with_twins, drop_twins=True)) == 14
+
+
+# --- names
+
+def test_names_that_two_pictures_share_are_refused():
+    names = ["a/1.png", "b/1.png", "b/2.jpg", "x.png", "x.png#2", "t.parquet#0", "t.parquet#1", "e\u0301.png"]
+    assert find_rows(names, ["b/1.png", "a/1.png", "2.png", "t.parquet#1", "c\\2.bmp", "\u00e9"][:4]).tolist() == [1, 0, 2, 6]
+    assert find_rows(names, ["\u00e9.jpg", "2"]).tolist() == [7, 2] and find_rows(names, ["x.png#2", "x.png", "x.png"]).tolist() == [4, 3, 3] and not len(find_rows(names, []))
+    for wanted, why in ((["1.png"], "2 images have this name .a/1.png, b/1.png"), (["c/1.jpg", "b/2.jpg"], "1 of 2 names are"), (["x.png"], "x.png, x.png#2"), (["x"], "ambiguous"),
+                        (["t"], "ambiguous"), (["2", "b/2.jpg"], "'2' and 'b/2.jpg' are both 'b/2.jpg'"), (["b/3.jpg"], "no image 'b/3.jpg'; did you mean 'b/2.jpg'")):
+        with pytest.raises(ValueError, match=f"faces.*{why}"): find_rows(names, wanted, "faces")
+
+
+@settings(max_examples=80, deadline=None, derandomize=True)
+@given(st.lists(st.text("ab/.#2", min_size=1, max_size=6), min_size=1, max_size=8, unique=True), st.lists(st.text("ab/.#2", max_size=6), max_size=4))
+def test_any_names_are_found_or_refused(names, wanted):
+    asked = set(wanted)
+    try: rows = find_rows(names, wanted)
+    except ValueError as e: assert "ambiguous" in str(e) or "no image" in str(e) or "both" in str(e)
+    else: assert all(n not in names or names[i] == n for n, i in zip(wanted, rows)) and len(set(rows.tolist())) == len(asked)

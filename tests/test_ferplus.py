@@ -375,3 +375,64 @@ def test_damaged_raw_pixels(raw, cells):
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory): return ferplus.fake(tmp_path_factory.mktemp("raw"), release="fer2013.csv")
+
+
+# --- the order of the raw tables
+
+def reordered(root, form, change):
+    t = pd.read_csv(root / form)
+    change(t).to_csv(root / form, index=False)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory): return {form: ferplus.fake(tmp_path_factory.mktemp("many"), 600, release=form) for form in RAW}
+
+
+@pytest.mark.parametrize("form, how", [*((f, h) for f in RAW[:1] for h in ("sorted", "shuffled", "one split", "one stretch", "moved by one row")), (RAW[1], "sorted")])
+def test_another_order_is_refused(tmp_path, many, form, how):
+    shutil.copytree(many[form], tmp_path, dirs_exist_ok=True)
+    usage = "Usage" if form == RAW[0] else " Usage"
+    within = lambda change: lambda t: pd.concat(change(part) for _, part in t.groupby(usage, sort=False))
+    shuffle = lambda t: t.sample(frac=1, random_state=1)
+    change = {"sorted": within(lambda t: t.sort_values("emotion", kind="stable")), "shuffled": within(shuffle),
+              "one split": lambda t: pd.concat([t[:480], shuffle(t[480:540]), t[540:]]),
+              "one stretch": lambda t: pd.concat([t[:50], shuffle(t[50:460]), t[460:]]),
+              "moved by one row": within(lambda t: pd.concat([t[1:], t[:1]]))}[how]
+    reordered(tmp_path, form, change)
+    with pytest.raises(ValueError, match=f"{form}: another order.*kappa.*that Kaggle released"): load("ferplus", tmp_path)
+    with pytest.raises(ValueError, match="another order"): load("ferplus", tmp_path, on_bad="skip")
+    with pytest.raises(ValueError, match="another order"): check("ferplus", tmp_path)
+
+
+def test_labels_that_disagree_here_and_there_are_the_right_order(tmp_path, many, form=RAW[0]):
+    "FERPlus corrected a third of FER's labels."
+    truth = load("ferplus", shutil.copytree(many[form], tmp_path, dirs_exist_ok=True)).digest
+    g = np.random.default_rng(0)
+    reordered(tmp_path, form, lambda t: t.assign(emotion=np.where(g.random(600) < .35, g.integers(0, 7, 600), t["emotion"])))
+    assert load("ferplus", tmp_path).digest == truth
+    names = np.array(["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"])
+    reordered(tmp_path, form, lambda t: t.assign(emotion=names[t["emotion"]]))
+    assert load("ferplus", tmp_path).digest == truth
+    reordered(tmp_path, form, lambda t: pd.concat(part.sample(frac=1, random_state=0) for _, part in t.groupby("Usage", sort=False)))
+    with pytest.raises(ValueError, match="another order"): load("ferplus", tmp_path)
+
+
+@pytest.mark.parametrize("change", [lambda t: t.drop(columns="emotion"), lambda t: t.assign(emotion=0), lambda t: t.assign(emotion=[f"x{k % 2}" for k in range(len(t))])])
+def test_an_order_that_cannot_be_verified_is_said(tmp_path, raw, change):
+    truth = load("ferplus", shutil.copytree(raw, tmp_path, dirs_exist_ok=True)).digest
+    reordered(tmp_path, "fer2013.csv", change)
+    with pytest.warns(UserWarning, match="order of fer2013new.csv cannot be verified"): assert load("ferplus", tmp_path).digest == truth
+    assert sum("cannot be verified" in note for note in check("ferplus", tmp_path).notes) == 1
+
+
+def test_more_rows_and_another_usage_are_refused(tmp_path, raw):
+    shutil.copytree(raw, tmp_path, dirs_exist_ok=True); whole = pd.read_csv(tmp_path / "fer2013.csv")
+    for wrong in (pd.concat([whole, whole[-1:]]), whole[:-1], whole.assign(Usage=whole["Usage"].replace("PublicTest", "PrivateTest"))):
+        wrong.to_csv(tmp_path / "fer2013.csv", index=False)
+        with pytest.raises(ValueError, match="do not correspond.*that Kaggle released"): load("ferplus", tmp_path)
+
+
+def test_a_name_that_stands_in_a_table_twice_is_not_compared(tmp_path):
+    images, votes, usage, names = some(); names[3] = names[2]; votes = [list(v) for v in votes]; votes[3] = SAD; labels = [list(v) for v in votes]; labels[2] = SAD
+    write(tmp_path, images, votes, usage, names, labels=labels)
+    assert not len(differences(tmp_path))
