@@ -357,11 +357,12 @@ def units_of(said, column):
     return about.get("Units") if isinstance(about, dict) else None
 
 def read_bids(text, path, gaze, problems, eye=None):
-    """(Samples, messages) of a BIDS recording, as DataFrames of text; `gaze` does not matter. `eye`: of a file with both, see `eye_columns`.
+    """(Samples, messages) of a BIDS recording, as DataFrames of text; `gaze` does not matter. `eye`: of a file with both, see `eye_columns`;
+    which one it is stands in the samples' `attrs`.
     ValueError if its JSON file is missing, says that these are not screen pixels, or another frequency than the timestamps."""
     said, columns, rate, start = bids_header(text, path)
     rows = bids_rows(text, columns, path, problems)
-    known, _ = eye_columns(rows, columns, said, eye, path)
+    known, which = eye_columns(rows, columns, said, eye, path)
     for c in "xy":
         if not known[c] and "Columns" not in said: raise ValueError(f"{path}: its JSON file names no Columns, and line 1 is no header")
         if not known[c]: raise ValueError(f"{path}: no column {COLUMNS[c][0]!r}{suggest(COLUMNS[c][0], columns)}")
@@ -374,7 +375,9 @@ def read_bids(text, path, gaze, problems, eye=None):
     first = times.dropna()
     try: events = bids_events(path, float(first.iloc[0]*ms) if len(first) else 0., start, ms)
     except (KeyError, ValueError) as e: raise ValueError(f"{path}: its events cannot be read ({type(e).__name__}: {e})") from None
-    return pd.DataFrame(out, columns=FIELDS, dtype=object), pd.DataFrame([(f.name, "", str(t), m) for f, t, m in events], columns=MESSAGE, dtype=object)
+    samples = pd.DataFrame(out, columns=FIELDS, dtype=object)
+    samples.attrs["eye"] = which
+    return samples, pd.DataFrame([(f.name, "", str(t), m) for f, t, m in events], columns=MESSAGE, dtype=object)
 
 # %% ../nbs/04a_recordings.ipynb #17724b74
 NONE = ("", "nan", "n/a", "none", "null", ".")   # ways to write that there is no number
@@ -571,11 +574,12 @@ def read(path, format=None, setup=None, gaze="raw", messages=None, clock_offset=
         table = read_fixations(path, setup or Setup(), problems, unit, eye)
         return Recording(EMPTY, EMPTY_MESSAGES, np.nan, problems.settle(on_bad, str(path)), path.name, table, **whose)
     rows, said = read_bids(text, path, gaze, problems, eye) if format == "bids" else FORMATS[format](text, path, gaze, problems)
+    which = rows.attrs.get("eye", "")
     note_the_end(text, ended, path, problems, notes)
     rows["fix"] = rows["fix"].replace({"True": "1", "False": "0"})
     rows = numbers(rows, ["time", "fix", "state", "x", "y", "pupil"], path, problems, needed=("time",) if format == "bids" else ("time", "fix", "state"))
     rows = in_order(rows, path, problems, notes)
-    if format == "bids": whose |= dict(screen=screen_of(path), eye=eye_of(path))
+    if format == "bids": whose |= dict(screen=screen_of(path), eye=which)
     here = (setup or Setup()).agreed(whose.get("screen", {}), str(path))
     if format == "bids": rows = placed(rows, path, here, origin)
     timed = message_times(said, rows, path, problems)
@@ -637,7 +641,8 @@ def rectangle(text):
 
 @patch
 def trials(self:Recording, onset:str=r"image_on (?P<image>.+)", offset:str="image_off", response:str=r"response (?P<label>.+)") -> list:
-    """The `Trial`s, cut by messages that match `onset` (with a group `image`), `offset`, and `response` (with a group `label`). ValueError where there are none."""
+    """The `Trial`s, cut by messages that match `onset` (with a group `image`), `offset`, and `response` (with a group `label`).
+    ValueError where there are none, or all lie beside the recording."""
     if self.parts: return [t for part in self.parts for t in part.trials(onset, offset, response)]
     if self.fixations is not None: return [replace(t, given=self.given) for t in table_trials(self.fixations)]
     starts, stops, answers = matches(self.messages, onset, "image"), matches(self.messages, offset), matches(self.messages, response, "label")
@@ -653,9 +658,9 @@ def trials(self:Recording, onset:str=r"image_on (?P<image>.+)", offset:str="imag
         rect = next((r for t, r in reversed(places) if t <= on), None)
         out.append(Trial(image, on, end, self.samples[(time >= on) & (time < end)].reset_index(drop=True), self.rate, label, rect, off is not None,
                          screen=self.screen, given=self.given))
-    if not any(len(t.samples) for t in out):
-        raise ValueError(f"{self.source}: none of its {len(out)} trials, {out[0].onset/1000:.3f} to {out[-1].offset/1000:.3f} s after its first sample, has a sample; "
-                         f"those end at {time[-1]/1000:.3f} s. Do the events count from another start, or in another unit?")
+    if all(t.offset < time[0] or t.onset > time[-1] for t in out):
+        raise ValueError(f"{self.source}: none of its {len(out)} trials, {out[0].onset/1000:.3f} to {out[-1].offset/1000:.3f} s after its first sample, lies within it; "
+                         f"it ends at {time[-1]/1000:.3f} s. Do the events count from another start, or in another unit?")
     return out
 
 def table_trials(fixations):
