@@ -9,7 +9,7 @@ __all__ = ['STATES', 'REASONS', 'HEADER', 'FIELDS', 'MESSAGE', 'ORIGINS', 'SAME'
            'bids_events', 'eye_of', 'eye_columns', 'bids_header', 'units_of', 'read_bids', 'numbers', 'in_order',
            'wall_clock', 'message_times', 'column_name', 'table_rows', 'one_of_each', 'told_unit', 'read_fixations',
            'person_of', 'told_apart', 'message_file', 'note_the_end', 'assemble', 'placed', 'read', 'Trial', 'matches',
-           'rectangle', 'table_trials', 'joined']
+           'ends', 'rectangle', 'table_trials', 'joined']
 
 # %% ../nbs/04a_recordings.ipynb #6f2ec854
 import json, os, re, warnings, zlib
@@ -309,10 +309,12 @@ def bids_events(path, first, start, ms):
         said = sidecar(own)
         at = (lambda t: float(t)*ms) if said.get("OnsetSource") == "timestamp" else seconds
         events += [(own, at(e["onset"]), e["message"]) for e in bids_table(own, said.get("Columns")).to_dict("records") if not unsaid(e.get("message"))]
-    for e in bids_table(shown).to_dict("records") if shown.is_file() else ():
-        if unsaid(e.get("stim_file")): continue
+    rows = bids_table(shown).to_dict("records") if shown.is_file() else []
+    rows = sorted((e for e in rows if not unsaid(e.get("stim_file"))), key=lambda e: float(e["onset"]))
+    for e, after in zip(rows, [*rows[1:], dict(onset="inf")]):
         events.append((shown, seconds(e["onset"]), f"image_on {e['stim_file']}"))
-        if not unsaid(e["duration"]): events.append((shown, seconds(e["onset"]) + 1000*float(e["duration"]), "image_off"))
+        off = np.inf if unsaid(e["duration"]) else float(e["onset"]) + float(e["duration"])
+        if off < np.inf and off <= float(after["onset"]) + 1e-9: events.append((shown, seconds(off), "image_off"))   # else the next image ends it
     return events
 
 # %% ../nbs/04a_recordings.ipynb #1907d335
@@ -632,6 +634,14 @@ def matches(messages, pattern, group=None):
     found = [(t, compiled.fullmatch(m)) for t, m in zip(messages["time"], messages["text"])]
     return [(t, m[group] if group else m[0]) for t, m in found if m]
 
+def ends(messages, onset, offset):
+    "For each message that matches `onset` the time of the first one after it that matches `offset`, before the next onset; None where there is none."
+    out, waiting = [], False
+    for t, text in zip(messages["time"], messages["text"]):
+        if waiting and re.fullmatch(offset, text): out[-1], waiting = t, False
+        if re.fullmatch(onset, text): out.append(None); waiting = True
+    return out
+
 def rectangle(text):
     "(left, top, width, height) from the numbers of an `image_rect` message; ValueError if they are no square on a screen."
     try: left, top, width, height = map(float, text.split())
@@ -645,14 +655,14 @@ def trials(self:Recording, onset:str=r"image_on (?P<image>.+)", offset:str="imag
     ValueError where there are none, or all lie beside the recording."""
     if self.parts: return [t for part in self.parts for t in part.trials(onset, offset, response)]
     if self.fixations is not None: return [replace(t, given=self.given) for t in table_trials(self.fixations)]
-    starts, stops, answers = matches(self.messages, onset, "image"), matches(self.messages, offset), matches(self.messages, response, "label")
+    starts, answers = matches(self.messages, onset, "image"), matches(self.messages, response, "label")
+    stops = ends(self.messages, onset, offset) if matches(self.messages, offset) else [None]*len(starts)
     places = [(t, rectangle(r)) for t, r in matches(self.messages, "image_rect (?P<rect>.+)", "rect")]
     if not starts:
         texts = ", ".join(map(repr, self.messages["text"].unique()[:5])) or "none"
         raise ValueError(f"{self.source}: no message matches {onset!r}, so it cannot be cut into trials; its messages: {texts}. Give a pattern for yours, or merge a file with messages=")
     time, out = self.samples["time"].to_numpy(), []
-    for (on, image), (following, _) in zip(starts, [*starts[1:], (np.inf, None)]):
-        off = next((t for t, _ in stops if on <= t <= following), None)
+    for (on, image), (following, _), off in zip(starts, [*starts[1:], (np.inf, None)], stops):
         end = min(following, time[-1] + 1000/self.rate) if off is None else off
         label = next((a for t, a in answers if on <= t < following), None)
         rect = next((r for t, r in reversed(places) if t <= on), None)
