@@ -293,7 +293,7 @@ def _digests(folder):
 def average_fixations(store:Store, recordings:str="", counted:str="fixations", images:int=64) -> int:
     """The average number of fixated points a look, rounded, at least 1, in the `recordings` (a folder); without them, of the simulated annotators
     on `images` built-in faces. Counted once and kept in `store`. See `Gaze.average`."""
-    code = code_version(gaze_of, Gaze, read_study, _people, one_eye, sorted_out, not_looked_at, *_defined(_fixations, _recordings, *(() if recordings else (_simulation,))))
+    code = code_version(gaze_of, Gaze, _people, one_eye, sorted_out, not_looked_at, *_defined(_fixations, _recordings, *(() if recordings else (_simulation,))))
     source = _digests(recordings) if recordings else dict(simulated=images)
     entry = store.entry("gaze", source=source, counted=counted, code=code)
     with entry.lock():
