@@ -106,18 +106,19 @@ def parts_of(samples, grid, angles, rate, algorithm, velocity, dispersion, minim
         out += [(a + first, a + last) for first, last in found]
     return out
 
-def detect(gaze, setup=Setup(), algorithm="ivt", velocity=30., dispersion=2.5, minimum=60., smooth=80., bridge=75., blink=400., merge_angle=1.) -> pd.DataFrame:
+def detect(gaze, setup=None, algorithm="ivt", velocity=30., dispersion=2.5, minimum=60., smooth=80., bridge=75., blink=400., merge_angle=1.) -> pd.DataFrame:
     """Fixations in `gaze`, a `Trial` or samples: DataFrame of `onset`, `offset`, `duration` (ms), `x`, `y` (screen pixels), `samples` (valid ones).
 
     `algorithm`: ivt (`velocity`, degrees a second), idt (`dispersion`, degrees) or tracker. `minimum`, `smooth`, `bridge`, `blink` in ms, `merge_angle` in degrees:
-    the shortest fixation, the window of smoothing, the longest gap that is interpolated, and what is merged. ValueError for unknown or senseless ones."""
+    the shortest fixation, the window of smoothing, the longest gap that is interpolated, and what is merged. `setup`: None takes that of the trial,
+    whose recording may say what the screen was. ValueError for unknown or senseless ones."""
     if algorithm not in ALGORITHMS: raise ValueError(f"unknown algorithm {algorithm!r}{suggest(algorithm, ALGORITHMS)}")
     if not min(velocity, dispersion) > 0 or not min(minimum, smooth, bridge, blink, merge_angle) >= 0: raise ValueError("velocity and dispersion must be positive, times and merge_angle not negative")
     if isinstance(gaze, Trial) and gaze.fixations is not None: return gaze.fixations.assign(samples=0)[COLUMNS]
     samples, rate = (gaze.samples, gaze.rate) if isinstance(gaze, Trial) else (gaze, sampling_rate(gaze["time"].to_numpy()))
     if not np.isfinite(rate): return pd.DataFrame(np.zeros((0, 6)), columns=COLUMNS)
     grid, xy = regular(samples, rate, bridge)
-    angles = setup.to_angles(xy)
+    angles = (gaze.viewer(setup) if isinstance(gaze, Trial) else setup or Setup()).to_angles(xy)
     parts = parts_of(samples, grid, angles, rate, algorithm, velocity, dispersion, minimum, smooth)
     valid = samples[samples["reason"] == ""]
     rows = [place(valid, grid[first], grid[last] + 1000/rate, rate) for first, last in merged(parts, angles, rate, bridge, blink, merge_angle)]
@@ -129,7 +130,7 @@ def place(valid, onset, offset, rate):
     return onset, offset, offset - onset, within["x"].median(), within["y"].median(), len(within)
 
 # %% ../nbs/04b_fixations.ipynb #75653871
-def detect_all(trials, setup=Setup(), **options) -> pd.DataFrame:
+def detect_all(trials, setup=None, **options) -> pd.DataFrame:
     "Fixations of all `trials` (see `Recording.trials`): the columns of `detect`, and `trial` (its number), `image`, `label` before them."
     found = [detect(t, setup, **options) for t in trials]
     named = [f.assign(trial=k, image=t.image, label=t.label) for k, (t, f) in enumerate(zip(trials, found))]

@@ -5,7 +5,7 @@ __all__ = ['SPAN_READINGS', 'Setup', 'sigma', 'fixation_heatmap', 'checked_relev
            'same_shape', 'zero_measure', 'spearman', 'cosine_distance']
 
 # %% ../nbs/04_perception.ipynb #a95e70c6
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import factorial
 from fastcore.basics import patch
 import numpy as np
@@ -49,6 +49,18 @@ class Setup:
     def to_degrees(self, pixels):
         "Degrees under which a centred length of `pixels` is seen; undoes `to_pixels`."
         return 2*np.degrees(np.arctan(np.asarray(pixels)*self.pixel_cm/(2*self.distance_cm)))
+
+# %% ../nbs/04_perception.ipynb #5c1e70a2
+@patch
+def agreed(self:Setup, said:dict, source:str="the recording") -> Setup:
+    """This setup with what `source` says of its screen, `said`: {field of `Setup`: value}.
+
+    A field at its default counts as not given. ValueError where another value is more than 3 % (resolution: a pixel) off."""
+    given = {k: getattr(self, k) for k in said if getattr(self, k) != getattr(Setup, k)}
+    def near(k): return np.allclose(given[k], said[k], **(dict(rtol=0, atol=1) if k == "resolution" else dict(rtol=0.03, atol=0)))
+    wrong = [f"{k} {said[k]}, but the setup has {given[k]}" for k in given if not near(k)]
+    if wrong: raise ValueError(f"{source} says {'; '.join(wrong)}. Correct the one that is wrong, or leave the setup's at its default")
+    return replace(self, **{k: v for k, v in said.items() if k not in given})
 
 # %% ../nbs/04_perception.ipynb #e999a200
 @patch

@@ -3,6 +3,7 @@ import gzip, json, time, warnings
 
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
+from rbdm_nb.attention import gaze_of, heatmaps, read_study
 from rbdm_nb.perception import Setup
 from rbdm_nb.recordings import FORMATS, HEADER, REASONS, find_gaps, read, sampling_rate, wall_clock
 from rbdm_nb.simulation import ANNOTATORS, Tracker, simulate
@@ -381,3 +382,268 @@ def test_report_adds_up(log):
     r = log[1].report()
     assert abs(r["valid"] + sum(r[x] for x in REASONS) - 1) < 1e-9 and r["annotator"] == "simulated-1 (SIMULATED)" and r["dropped_lines"] == 0
     assert set(FORMATS) == {"eyetribe", "eyetribe-json", "bids", "fixations"}
+
+
+# --- BIDS: people, eyes, screens, units, and what is beside the gaze
+
+HD = dict(ScreenResolution=[1920, 1080], ScreenSize=[.53, .30], ScreenDistance=.6, ScreenOrigin=["top", "left"])
+PHYSIO = dict(PhysioType="eyetrack", SamplingFrequency=100, StartTime=0, Columns=["timestamp", "x_coordinate", "y_coordinate"], timestamp=dict(Units="s"))
+
+
+def bids(root, person="sub-01", run=None, session=None, eye="eye1", images=("a.png",), at=(1279.5, 719.5), lost=0., screen=None, text=None, **said):
+    "A BIDS recording of a second an image, at `at` all the time, the share `lost` of it without numbers; returns its file."
+    place = root/person/(session or "")/"beh"
+    place.mkdir(parents=True, exist_ok=True)
+    (root/"dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.11.1"}')
+    if screen is not None: (root/"task-faces_events.json").write_text(json.dumps(dict(StimulusPresentation=screen)))
+    stem = "_".join(p for p in (person, session, "task-faces", run and f"run-{run}") if p)
+    (place/f"{stem}_events.tsv").write_text("onset\tduration\tstim_file\n" + "".join(f"{k}\t1\t{image}\n" for k, image in enumerate(images)))
+    n = 100*len(images)
+    rows = [(f"{k/100:.2f}", *(("n/a",)*2 if k < lost*n else (f"{v + k % 2/10:.2f}" for v in at))) for k in range(n)]
+    stem += f"_recording-{eye}_physio"
+    (place/f"{stem}.json").write_text(json.dumps(PHYSIO | said))
+    with gzip.open(place/f"{stem}.tsv.gz", "wt") as f: f.write("".join("\t".join(r) + "\n" for r in rows) if text is None else text)
+    return place/f"{stem}.tsv.gz"
+
+
+def study_of(*args, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return read_study(*args, **options)
+
+
+def places(root, setup=None, **options):
+    "Where (shares of the image) the first person's fixations are."
+    return gaze_of(study_of(root, **options), setup).fixations[["x", "y"]].to_numpy()
+
+
+def test_two_eyes_are_one_person(tmp_path):
+    bids(tmp_path, eye="eye1", RecordedEye="left", lost=.3, at=(1279.5, 719.5))
+    bids(tmp_path, eye="eye2", RecordedEye="right", lost=.1, at=(1399.5, 719.5))
+    bids(tmp_path, "sub-02", eye="eye1", RecordedEye="left")
+    with pytest.warns(UserWarning, match="of sub-01 the right one counts, 90.0% of its samples valid, left 70.0%"): people = read_study(tmp_path)
+    assert list(people) == ["sub-01", "sub-02"] and people["sub-01"].eye == "right"
+    assert people.eyes[["person", "eye"]].values.tolist() == [["sub-01", "right"]] and "right eye" in people.summary()
+    assert np.allclose(places(tmp_path, eye="left")[0], .5, atol=1e-3) and np.allclose(places(tmp_path)[0], [.6, .5], atol=1e-3)
+    with pytest.raises(ValueError, match="sub-02: no right eye in .*there: left"): read_study(tmp_path, eye="right")
+    assert list(study_of(tmp_path, eye="right", on_bad="skip")) == ["sub-01"]
+    with pytest.raises(ValueError, match="did you mean 'left'"): read_study(tmp_path, eye="lefft")
+
+
+def test_two_eyes_without_a_word_which(tmp_path):
+    for eye in ("eye1", "eye2"): bids(tmp_path, eye=eye)
+    assert study_of(tmp_path)["sub-01"].eye == "eye1" and study_of(tmp_path, eye="eye2")["sub-01"].eye == "eye2"
+    with pytest.raises(ValueError, match="no left eye in .*there: eye1, eye2"): study_of(tmp_path, eye="left")
+
+
+def test_both_eyes_in_one_file(tmp_path):
+    columns = ["timestamp", "eye1_x_coordinate", "eye1_y_coordinate", "eye2_x_coordinate", "eye2_y_coordinate"]
+    text = "".join(f"{k/100}\t{'n/a' if k % 3 else 100}\t{'n/a' if k % 3 else 100}\t{300 + k}\t300\n" for k in range(30))
+    path = bids(tmp_path, text=text, Columns=columns, RecordedEye=["left", "right"])
+    assert read(path).samples["x"].tolist() == [300 + k for k in range(30)] and read(path).eye == "right"
+    assert read(path, eye="left").samples["x"].dropna().unique().tolist() == [100] and list(study_of(tmp_path, eye="left")) == ["sub-01"]
+
+
+def test_runs_and_sessions_are_joined_in_order(tmp_path):
+    for run, images in ((10, ("d", "a")), (2, ("b", "c")), (1, ("a", "b"))): bids(tmp_path, run=run, images=images)
+    bids(tmp_path, session="ses-2", images=("e",))
+    people = read_study(tmp_path)
+    assert list(people) == ["sub-01"] and len(people["sub-01"].parts) == 4
+    assert [t.image for t in people["sub-01"].trials()] == ["a", "b", "b", "c", "d", "a", "e"]
+    assert (np.diff(people["sub-01"].samples["time"]) > 0).all() and len(people["sub-01"].samples) == 700
+    gaze = gaze_of(people)
+    assert (len(gaze.trials), len(gaze.fixations), gaze.shared) == (7, 7, list("abcde"))
+    assert gaze.repeated[["image", "looks"]].values.tolist() == [["a", 2], ["b", 2]]
+    assert [len(xy) for xy in gaze.at(list("abc"))] == [2, 2, 1]
+
+
+def test_one_person_in_two_data_sets_or_one_run_twice(tmp_path):
+    for name in ("one", "two"): bids(tmp_path/name)
+    with pytest.raises(ValueError, match="read each data set by itself"): read_study(tmp_path)
+    path = bids(tmp_path/"one")
+    path.with_name(path.name[:-3]).write_bytes(gzip.decompress(path.read_bytes()))
+    with pytest.raises(ValueError, match="a second recording of sub-01"): read_study(tmp_path/"one")
+
+
+@pytest.mark.parametrize("origin,at", [(["top", "left"], (1279.5, 419.5)), (["left", "bottom"], (1279.5, 1439 - 419.5))])
+def test_where_coordinates_start(tmp_path, origin, at):
+    bids(tmp_path, at=at, screen=dict(HD, ScreenResolution=[2560, 1440], ScreenOrigin=origin))
+    assert np.allclose(places(tmp_path), [.5, .25], atol=1e-3)
+
+
+def test_coordinates_from_the_middle_need_a_word(tmp_path):
+    bids(tmp_path, at=(0, 300), screen=dict(HD, ScreenResolution=[2560, 1440], ScreenOrigin=["center", "center"]))
+    with pytest.raises(ValueError, match='origin="center up" or origin="center down"'): read_study(tmp_path)
+    assert np.allclose(places(tmp_path, origin="center up"), [.5, .25], atol=1e-3)
+    assert np.allclose(places(tmp_path, origin="center down"), [.5, .75], atol=1e-3)
+    with pytest.raises(ValueError, match="but origin='top left'"): read_study(tmp_path, origin="top left")
+    bids(tmp_path, at=(300, 300), screen=dict(HD, ScreenOrigin=["top", "right"]))
+    with pytest.raises(ValueError, match="right top; only top left"): read_study(tmp_path)
+
+
+def test_negative_coordinates_without_an_origin(tmp_path):
+    bids(tmp_path, at=(-200, 100))
+    with pytest.raises(ValueError, match="100% of x or y are negative"): read_study(tmp_path)
+    assert np.allclose(places(tmp_path, origin="center down"), [.5 - 200/1200, .5 + 100/1200], atol=1e-3)
+
+
+def test_another_screen_needs_the_size_of_the_image(tmp_path):
+    bids(tmp_path, at=(959.5, 539.5), screen=HD)
+    people = read_study(tmp_path)
+    assert people["sub-01"].screen["resolution"] == (1920, 1080) and abs(people["sub-01"].screen["distance_cm"] - 60) < 1e-9
+    with pytest.raises(ValueError, match=r"nothing says how large the image was on it; give it: setup=Setup\(resolution=\(1920, 1080\)"): gaze_of(people)
+    with pytest.raises(ValueError, match="too few for an image of 1200"): gaze_of(people, Setup(resolution=(1920, 1080)))
+    gaze = gaze_of(people, Setup(image_px=900))
+    assert np.allclose(gaze.at(["a.png"])[0], .5, atol=1e-3)
+    assert gaze.setup == Setup(60., np.hypot(.53, .3)/.0254, (1920, 1080), 900)
+    assert (heatmaps(gaze.at(["a.png"]), 90) == heatmaps(list(gaze.at(["a.png"])), 90, gaze.setup)).all()
+    assert abs(gaze.setup.to_pixels(1) - 2*60*np.tan(np.pi/360)/(np.hypot(53, 30)/np.hypot(1920, 1080))) < 1e-6
+
+
+@pytest.mark.parametrize("setup,says", [(Setup(resolution=(1280, 1024)), r"resolution \(1920, 1080\), but the setup has \(1280, 1024\)"), (Setup(distance_cm=90), "distance_cm 60.0, but the setup has 90"),
+                                        (Setup(screen_diagonal_in=32), "screen_diagonal_in 23.97.*but the setup has 32")])
+def test_a_setup_that_contradicts_the_recording(tmp_path, setup, says):
+    bids(tmp_path, screen=HD, at=(959.5, 539.5))
+    with pytest.raises(ValueError, match=says): read_study(tmp_path, setup)
+    with pytest.raises(ValueError, match=says): gaze_of(read_study(tmp_path), setup)
+
+
+@pytest.mark.parametrize("change,says", [
+    (dict(ScreenSize=[53, 30]), "ScreenSize = .53, 30.; wanted 2 numbers from 0.02 to 20 m"), (dict(ScreenSize=[.30, .53]), "pixels that are no squares"), (dict(ScreenDistance="far"), "ScreenDistance = 'far'"),
+    (dict(ScreenDistance=60), "ScreenDistance = 60"), (dict(ScreenResolution=[1920]), "ScreenResolution"), (dict(ScreenResolution="1920x1080"), "ScreenResolution")])
+def test_screens_that_cannot_be(tmp_path, change, says):
+    path = bids(tmp_path, screen=HD | change)
+    with pytest.raises(ValueError, match=says) as e: read(path)
+    assert path.name in str(e.value)
+
+
+def test_nearer_files_say_more_of_the_screen(tmp_path):
+    path = bids(tmp_path, screen=HD, at=(600, 400))
+    (tmp_path/"sub-01"/"sub-01_events.json").write_text(json.dumps(dict(StimulusPresentation=dict(HD, ScreenResolution=[1280, 720]))))
+    (tmp_path/"task-other_events.json").write_text("{broken")
+    assert read(path).screen["resolution"] == (1280, 720)
+    (tmp_path/"dataset_description.json").unlink()                    # what lies above sub-… still counts for the screen
+    (tmp_path/"sub-01"/"sub-01_events.json").unlink()
+    assert read(path).screen["resolution"] == (1920, 1080)
+
+
+def test_linked_files_keep_their_place(tmp_path):
+    path = bids(tmp_path, screen=HD, at=(600, 400))
+    (tmp_path/".git").mkdir(); path.rename(tmp_path/".git"/"object")
+    path.symlink_to(tmp_path/".git"/"object")
+    assert read(path).screen["resolution"] == (1920, 1080) and list(read_study(tmp_path)) == ["sub-01"]
+    (tmp_path/".git"/"object").unlink()
+    with pytest.raises(ValueError, match="a link to a file that is not here"): read_study(tmp_path)
+
+
+@pytest.mark.parametrize("said,says", [
+    (dict(timestamp=dict(Units="ms")), r"SamplingFrequency is 100 Hz, but the timestamps \(ms\) step as at 1e\+05 Hz"), (dict(SamplingFrequency=500), r"SamplingFrequency is 500 Hz, but the timestamps \(s\) step as at 100 Hz"),
+    (dict(SamplingFrequency=125, timestamp={}), "SamplingFrequency is 125 Hz"), (dict(timestamp=dict(Units="fortnight")), "no unit of time"), (dict(SamplingFrequency="fast"), "SamplingFrequency = 'fast'"),
+    (dict(SamplingFrequency=0), "SamplingFrequency"), (dict(StartTime=[1, 2]), "StartTime"), (dict(Columns="x y"), "no list of names"), (dict(StartTime=900), "none of its 1 trials")])
+def test_times_that_contradict(tmp_path, said, says):
+    path = bids(tmp_path, **said)
+    with pytest.raises(ValueError, match=says) as e: read(path).trials()
+    assert path.name in str(e.value)
+
+
+def test_times_that_agree(tmp_path):
+    for said in (dict(SamplingFrequency=105), dict(timestamp=dict(Units="seconds")), dict(timestamp={})):
+        assert abs(read(bids(tmp_path, **said)).rate - 100) < .1
+    path = bids(tmp_path, Columns=["x_coordinate", "y_coordinate"], StartTime=-.5, text="700\t600\n"*100)
+    trial, = read(path).trials()
+    assert np.allclose((trial.onset, trial.samples["time"].iloc[0], trial.samples["time"].iloc[-1]), (500, 500, 990))
+
+
+def test_a_whole_data_set(tmp_path):
+    bids(tmp_path, run=1), bids(tmp_path, run=2, images=("b.png",))
+    beh = tmp_path/"sub-01"/"beh"
+    for name, text in {"README": "x", "README.txt": "x", "CHANGES.txt": "1.0", "LICENSE.md": "x", "participants.tsv": "participant_id\n", "sub-01/sub-01_scans.tsv": "filename\n", "sub-01/beh/a_bold.json": "{}",
+                       "sub-01/beh/sub-01_task-faces_beh.tsv": "trial\tresponse\n1\thappy\n", "sub-01/beh/sub-01_electrodes.tsv": "name\tx\ty\tz\n", "sub-01/beh/video.mp4": "", "sub-01/beh/p.asc": "** x", "p.edf": ""}.items():
+        (tmp_path/name).write_text(text)
+    belt = beh/"sub-01_task-faces_run-1_recording-breathing_physio"
+    belt.with_suffix(".json").write_text(json.dumps(dict(SamplingFrequency=50, StartTime=0, Columns=["respiratory"])))
+    belt.with_suffix(".tsv.gz").write_bytes(gzip.compress(b"1\n2\n"))
+    bids(tmp_path/"derivatives"/"clean", run=1)
+    (tmp_path/".git").mkdir(); (tmp_path/".git"/"sub-09.csv").write_text("image,x,y,duration\na,1,2,300\n")
+    people = read_study(tmp_path)
+    assert list(people) == ["sub-01"] and [t.image for t in people["sub-01"].trials()] == ["a.png", "b.png"] and not len(people.skipped)
+    named = dict(people.beside.values.tolist())
+    assert {"README", "README.txt", "CHANGES.txt", "LICENSE.md", "participants.tsv", "p.edf", "derivatives", ".git"} <= set(named)
+    assert "respiratory" in named[str((belt.with_suffix(".tsv.gz")).relative_to(tmp_path))] and "sub-01/sub-01_scans.tsv" in named
+    assert f"{len(named)} not looked at" in people.summary()
+    assert list(read_study(tmp_path/"derivatives"/"clean")) == ["sub-01"]
+
+
+def test_bad_recordings_in_a_data_set(tmp_path):
+    bids(tmp_path), bids(tmp_path, "sub-02", text="0\t1\n0.01\tx\t2\n"), bids(tmp_path, "sub-03")
+    side = next((tmp_path/"sub-03"/"beh").glob("*_physio.json"))
+    side.write_text("{broken")
+    with pytest.raises(ValueError) as e: read_study(tmp_path)
+    assert all(s in str(e.value) for s in (side.name, "sub-02", 'on_bad="skip"'))
+    people = study_of(tmp_path, on_bad="skip")
+    assert list(people) == ["sub-01"] and len(people.skipped) == 2
+    with pytest.raises(ValueError, match="did you mean 'skip'"): read_study(tmp_path, on_bad="skp")
+    side.write_text("[1]")
+    with pytest.raises(ValueError, match="not a JSON object, but a list"): read_study(tmp_path/"sub-03")
+
+
+def test_nothing_on_the_image_is_an_error(tmp_path):
+    bids(tmp_path, at=(20, 20))
+    with pytest.raises(ValueError, match="sub-01: none of 1 fixations is on an image"): gaze_of(read_study(tmp_path))
+    bids(tmp_path, at=(.3, .4))
+    with pytest.raises(ValueError, match="no screen pixels"): read_study(tmp_path)
+
+
+def test_eyes_outside_of_bids(tmp_path):
+    for side, y in (("left", 700), ("right", 800)): (tmp_path/f"anna_{side}.csv").write_text(f"image,x,y,duration\na,1200,{y},300\n")
+    with pytest.raises(ValueError, match="anna_left.csv and anna_right.csv differ only by an eye"): read_study(tmp_path)
+    people = read_study(tmp_path, eye="right")
+    assert list(people) == ["anna"] and people["anna"].fixations["y"].tolist() == [800]
+
+
+@pytest.mark.parametrize("header,row,options,want", [
+    ("image,x,y,duration", "a,1200,700,310", {}, 310), ("image,x,y,duration_s", "a,1200,700,.31", {}, 310), ("image,x,y,duration", "a,1200,700,.31", dict(unit="s"), 310),
+    ("image,x,y,duration [us]", "a,1200,700,310000", {}, 310), ("image\tx\ty\tduration (ms)", "a\t1200\t700\t310", {}, 310), ("IMAGE\tCURRENT_FIX_X\tCURRENT_FIX_Y\tCURRENT_FIX_DURATION", "a\t1200\t700\t310", {}, 310),
+    ("image,x,y,duration", "a,1200,700,.31", {}, "no milliseconds"), ("image,x,y,duration", "a,1200,700,310000", {}, "no milliseconds"), ("image,x,y,duration_ms", "a,1200,700,.31", dict(unit="s"), "header says durations in ms"),
+    ("image,x,y,duration_s", "a,1200,700,310", {}, "no fixation does"), ("image,x,y,duration,duration_s", "a,1200,700,310,.3", {}, "two columns mean the same"), ("image,x,y,duration", "a,.5,.5,310", {}, "no screen pixels"),
+    ("image,x,y,duration,subject", "a,1200,700,310,u\na,1200,700,310,v", {}, "2 people in one table"), ("image,x,y,duration,eye", "a,1200,700,310,l\na,1200,700,310,r", {}, "give eye="),
+    ("image,x,y,duration", "a,1200,700,310\na,1200,700,.31", {}, "no milliseconds")])
+def test_units_of_tables(tmp_path, header, row, options, want):
+    path = tmp_path/"anna.csv"
+    path.write_text(f"{header}\n{row}\n")
+    if isinstance(want, str):
+        with pytest.raises(ValueError, match=want) as e: read(path, **options)
+        assert "anna.csv" in str(e.value)
+    else: assert np.allclose(read(path, **options).fixations["duration"], want)
+
+
+def test_onsets_have_their_own_unit(tmp_path):
+    (tmp_path/"a.csv").write_text("image,x,y,onset_s,duration_ms\na,1200,700,1.5,310\n")
+    assert read(tmp_path/"a.csv").fixations[["onset", "offset"]].values.tolist() == [[1500, 1810]]
+
+
+@pytest.mark.parametrize("which", ["_physio.json", "_physio.tsv.gz", "_events.json", "_events.tsv"])
+def test_a_damaged_data_set_is_read_or_named(tmp_path, which):
+    bids(tmp_path, screen=dict(HD, ScreenResolution=[2560, 1440])), bids(tmp_path, "sub-02")
+    path = next(f for f in sorted(tmp_path.rglob(f"*{which}")))
+    good = path.read_bytes()
+    data = gzip.decompress(good) if path.suffix == ".gz" else good
+    @settings(**FEW)
+    @given(DAMAGE, st.booleans())
+    def check(damage, packed):
+        path.write_bytes(gzip.compress(damaged(data, damage)) if path.suffix == ".gz" and not packed else damaged(good, damage))
+        for on_bad in ("error", "skip"):
+            try: people = study_of(tmp_path, on_bad=on_bad)
+            except ValueError as e: assert "sub-0" in str(e) or path.name in str(e); continue
+            assert set(people) <= {"sub-01", "sub-02"} and (on_bad == "skip" or len(people) == 2)
+            for r in people.values(): sound(r)
+    check()
+
+
+def test_images_that_follow_each_other_at_once(tmp_path):
+    path = bids(tmp_path, images=("a", "b", "c"))
+    shown = path.with_name("sub-01_task-faces_events.tsv")
+    trials = read(path).trials()
+    assert [(t.image, round(t.onset), round(t.offset), len(t.samples)) for t in trials] == [("a", 0, 1000, 100), ("b", 1000, 2000, 100), ("c", 2000, 3000, 100)]
+    shown.write_text("onset\tduration\tstim_file\n1\t1.5\tb\n0\tn/a\ta\n2\t.5\tc\n")                     # out of order, without an end, overlapping
+    assert [(t.image, round(t.onset), round(t.offset), t.complete) for t in read(path).trials()] == [("a", 0, 1000, False), ("b", 1000, 2000, False), ("c", 2000, 2500, True)]
