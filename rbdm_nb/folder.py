@@ -589,7 +589,7 @@ def picture_paths(rows, folder, root, image_column, unpacked, problems, follow_l
         except ValueError as e: paths.append(None); problems.add(name, f"{where}: {e}")
     return [path for path in paths if path is not None], np.array([path is not None for path in paths], bool), into if temporary else None
 
-def read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks=None, **options):
+def read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks=None, bits=None, **options):
     "(Pictures of a split, their rows of the index, classes); other arguments as in `load` and `read_index`."
     index, classes, folder = read_index(root, split, **options, problems=problems, notes=notes, remarks=remarks)
     mine, what = index[index["split"] == split], f"folder {root.name} {split}"
@@ -602,14 +602,14 @@ def read_split(root, split, on_bad, image_size, channels, unpacked, problems, no
     if on_bad == "error": problems.settle(on_bad, what)
     mine = mine[good]
     shown = [n if n == w else f"{n} ({w})" for n, w in zip(mine["name"], mine["where"])]
-    pixels, whole = read_images(paths, shown, problems, image_size, channels, f"{root.name} {split}")
+    pixels, whole = read_images(paths, shown, problems, image_size, channels, f"{root.name} {split}", bits)
     if temporary and not hasattr(pixels, "read"): shutil.rmtree(temporary, ignore_errors=True)     # all is in memory
     return pixels, mine[whole], classes
 
 # %% ../nbs/01b_folder.ipynb #1d6cb7af
 def load(root, split="train", csv=None, parquet=None, image_column=None, label_column=None, images=None, names=None, classes=None, valid_fraction=0.1,
          test_fraction=0.0, split_seed=0, duplicates="drop", unpacked=None, image_size=None, channels=None, on_bad="error",
-         split_column=None, group=None, follow_links=False):
+         split_column=None, group=None, follow_links=False, bits=None):
     """Labelled pictures in the folder `root` as a Corpus.
 
     `csv`: the table (None: the only one in `root`, False: none; may hold "{split}"); `parquet`: files, as a pattern ("data/*.parquet"; None: those there are, False: none);
@@ -618,6 +618,7 @@ def load(root, split="train", csv=None, parquet=None, image_column=None, label_c
     `split_column`: column with the published part of each picture (None: the usual one, if any; "" or False: divide anew, whatever folders, files and columns say).
     A published test part stays apart; valid is drawn from train where none is published. `group`: a column, or a regular expression with one group for the name,
     of what must stay on one side, kept in `extras["group"]` (None: a usual layout's, with a warning; "" or False: none). `follow_links`: also links that lead out of `root`.
+    `bits`: what pictures of 16 bits hold, 8 to 16 (None: those that might hold fewer than 16 are refused, see `images.decode`).
     `duplicates`: "drop" (contradicting rows all go), "first", "error". `unpacked`: folder that keeps pictures out of parquet files for the next time.
     `skipped` lists all that was left out, with a warning. FileNotFoundError for what is not there (a split too), ValueError naming file and line for what cannot be used."""
     problems, notes, remarks, root = Problems(), Problems(), Problems(), corpus_folder(root, "folder")
@@ -625,7 +626,7 @@ def load(root, split="train", csv=None, parquet=None, image_column=None, label_c
     options = dict(csv=csv, parquet=parquet, image_column=image_column, label_column=label_column, images=images, names=names, classes=classes,
                    valid_fraction=valid_fraction, test_fraction=test_fraction, split_seed=split_seed, duplicates=duplicates,
                    split_column=split_column, group=group, follow_links=follow_links)
-    pixels, mine, classes = read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks, **options)
+    pixels, mine, classes = read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks, bits, **options)
     if on_bad == "error": problems.settle(on_bad, f"folder {root.name} {split}")
     for about, text in remarks:
         if about == "crossing" or (about == "group" and group is None): warnings.warn(f"folder {root.name}: {text}", stacklevel=2)
