@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 import nbformat, yaml
+from . import same_clone
 
 # %% ../nbs/00a_notebooks.ipynb #9411b36c
 def root() -> Path:
@@ -123,7 +124,8 @@ def parameters(notebook:str, namespace:dict) -> SimpleNamespace:
     """The parameters of `notebook` (its name without .ipynb), checked; call it as `p = parameters("06_trainee", globals())`.
 
     Takes the current values from `namespace`; under `nbdev_test` those of `params/smoke.yaml`. Raises `ValueError`
-    for an unknown, mistyped or ill-typed one."""
+    for an unknown, mistyped or ill-typed one, and `ImportError` where this library is not that of the notebook's clone."""
+    same_clone()
     path = root()/"nbs"/f"{notebook}.ipynb"
     known = declared(path)
     unknown = [n for n in _injected(_shell()) if n not in known]
