@@ -35,7 +35,7 @@ def output(path): return nbformat.read(path, as_version=4).cells[0].outputs[0]["
 @pytest.mark.parametrize("where", ["nbs", "params"])
 def test_importing_the_other_library_is_refused(clone, where):
     done = python("-c", "import rbdm_nb", cwd=clone/where, library=REPOSITORY)
-    assert done.returncode and f"ImportError: this is the clone {clone}, but rbdm_nb comes from {REPOSITORY}" in done.stderr
+    assert done.returncode and f"ImportError: this is the clone {clone}, but rbdm_nb comes from {REPOSITORY}," in done.stderr
     assert "make setup" in done.stderr and f"PYTHONPATH={clone}" in done.stderr
     assert python("-c", "import rbdm_nb", cwd=clone/where, library=clone).returncode == 0
     assert python("-c", "import rbdm_nb", cwd=clone.parent, library=REPOSITORY).returncode == 0
