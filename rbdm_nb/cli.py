@@ -5,6 +5,7 @@ __all__ = ['main', 'run', 'status', 'params', 'claims', 'report', 'data', 'check
 
 # %% ../nbs/00e_cli.ipynb #cb10e693
 import re, sys
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 import click
 
@@ -14,6 +15,13 @@ class _Refused(click.ClickException):
     exit_code = 2
     def format_message(self): return " ".join(self.message.split())
 
+def _unusable(error):
+    "What an `OSError` says, with the remedy where a folder cannot be written."
+    said = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+    if error.errno not in (EACCES, EPERM, EROFS): return said
+    return (f"{said}; results go to outputs/ in the clone: work in a clone that you can write to, "
+            "or run one notebook with papermill and -p output /a/folder/of/yours")
+
 class _Group(click.Group):
     "A group that turns `ValueError` and a missing file into one line, and suggests the nearest command; groups within it do the same."
     group_class = type
@@ -22,6 +30,10 @@ class _Group(click.Group):
         try: return super().invoke(context)
         except FileNotFoundError as error: raise _Refused(f"{error.strerror}: {error.filename}" if error.filename else str(error)) from None
         except ValueError as error: raise _Refused(str(error)) from None
+        except OSError as error: raise _Refused(_unusable(error)) from None
+        except RuntimeError as error:
+            if "home directory" not in str(error): raise
+            raise _Refused("there is no home folder that ~ could stand for; write the whole path, or set HOME") from None
 
     def resolve_command(self, context, args):
         from difflib import get_close_matches
@@ -46,6 +58,8 @@ def main():
     rbdm data describe                            what each corpus needs, and where to ask for it
 
     Results go to outputs/<set>/: notebooks/, figures/, tables/ and provenance/."""
+    from rbdm_nb.notebooks import settle_home
+    settle_home()
 
 # %% ../nbs/00e_cli.ipynb #aa9ac200
 def _set_file(name):

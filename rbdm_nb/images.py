@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'SUFFIXES', 'MAX_PIXELS', 'THREADS', 'BLOCK', 'DISK', 'is_grey', 'to_8bit', 'open_image', 'square', 'fit',
-           'decode', 'check_box', 'each', 'LazyImages', 'Paths', 'compact', 'cache_folder', 'stamps', 'index_file',
-           'load_index', 'save_index', 'examine', 'indexed', 'RowFile', 'index_images', 'size_of', 'stored_or']
+           'decode', 'check_box', 'each', 'LazyImages', 'Paths', 'compact', 'stamps', 'index_file', 'load_index',
+           'save_index', 'examine', 'indexed', 'RowFile', 'index_images', 'size_of', 'stored_or']
 
 # %% ../nbs/01i_images.ipynb #8065554c
 import hashlib, io, itertools, os, shutil, warnings
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2, numpy as np, PIL
 from PIL import Image, ImageOps
-from .notebooks import progress, write_atomic
+from .notebooks import cache_folder, progress, write_atomic
 
 # %% ../nbs/01i_images.ipynb #ab24f7f7
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
@@ -150,13 +150,8 @@ def compact(paths):
     return Paths(folder, [os.path.relpath(p, folder) for p in paths])
 
 # %% ../nbs/01i_images.ipynb #adace695
-def cache_folder():
-    "Folder of what is remembered about files: the environment's RBDM_CACHE, else rbdm_nb in the user's cache."
-    folder = os.environ.get("RBDM_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "rbdm_nb")
-    return Path(folder).expanduser()
-
 def stamps(paths, tags=None):
-    "(N,) array of `key` (of path and `tags[k]`, bytes), `size` and `time` of last change in ns of the files at `paths`; size -1 where there is none."
+    "(N,) array of `key` (of path and `tags[k]`, bytes), `size` and `time` of last change (of what it holds, or of the entry) in ns of the files at `paths`; size -1 where there is none."
     out = np.zeros(len(paths), [("key", "u8"), ("size", "i8"), ("time", "i8")])
     key, size, time = out["key"], out["size"], out["time"]
     for k in range(len(paths)):
@@ -165,7 +160,7 @@ def stamps(paths, tags=None):
         key[k] = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
         try: found = os.stat(path)
         except (OSError, ValueError): size[k] = -1
-        else: size[k], time[k] = found.st_size, found.st_mtime_ns
+        else: size[k], time[k] = found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)   # the latter cannot be set back
     return out
 
 # %% ../nbs/01i_images.ipynb #46e59ced
