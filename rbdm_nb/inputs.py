@@ -93,7 +93,7 @@ def _remember(file, content):
     try: write_atomic(file, content)
     except OSError: pass
 
-# %% ../nbs/00b_inputs.ipynb #c3ec2842
+# %% ../nbs/00b_inputs.ipynb #f5ad5b03
 def file_digests(path) -> dict:
     "{name: SHA-256} of the file, or of all files below the folder, `path`; only what has changed is read."
     path, seen, file = Path(path), listing(path), _kept(path)
@@ -102,10 +102,10 @@ def file_digests(path) -> dict:
     new, now = [n for n in seen if n not in found], time.time_ns()
     place = (lambda n: path) if path.is_file() else lambda n: path/n
     if new:
-        with ThreadPoolExecutor(4) as pool, progress(total=len(new), desc=f"reading {path.name}") as bar:
-            for name, digest in zip(new, pool.map(lambda n: _file_digest(place(n)), new)):
-                found[name] = digest
-                bar.update(1)
+        with ThreadPoolExecutor(4) as pool:
+            read = pool.map(lambda n: _file_digest(place(n)), new)
+            if len(new) > 2000: read = progress(read, total=len(new), desc=f"reading {path.name}")
+            found |= dict(zip(new, read))
     if new or len(known) != len(seen):
         old = {n: [*s, found[n]] for n, s in seen.items() if s[2] < now - _FRESH}
         _remember(file, json.dumps(old))
