@@ -3,7 +3,8 @@
 # %% auto #0
 __all__ = ['LIBRARY', 'Device', 'Values', 'imported', 'source_digest', 'Notebook', 'read_notebook', 'notebooks', 'upstream',
            'ordered', 'ParameterSet', 'yaml_line', 'yaml_tree', 'read_set', 'Run', 'is_changed', 'changed_name', 'runs',
-           'write_changed', 'Changed', 'read_changed', 'planned', 'made_from', 'State', 'read_record', 'state', 'seal']
+           'write_changed', 'Changed', 'read_changed', 'has_set', 'planned', 'made_from', 'State', 'read_record',
+           'state', 'seal']
 
 # %% ../nbs/00c_pipeline.ipynb #c9ccdc5e
 import ast, graphlib, hashlib, heapq, json, re, threading
@@ -298,14 +299,14 @@ def _pick(only, names, runs):
         if w not in names and w not in runs: raise ValueError(f"--only {w}: not in this set{suggest(w, [*names, *runs])}")
     return wanted
 
-def runs(params:ParameterSet, known:dict=None, only=(), changes=(), device:str=None) -> list:
+def runs(params:ParameterSet, known:dict=None, only=(), changes=(), name:str=None, device:str=None) -> list:
     """The `Run`s of a set in the order in which they have to run.
 
-    `only`: names of notebooks or runs to keep. `changes`: texts like `mask=mean` or `03_learns.mask=mean`; with them,
-    results go to a folder of their own (see `changed_name`). `device`: instead of the set's.
+    `only`: names of notebooks or runs to keep. `changes`: texts like `mask=mean` or `03_learns.mask=mean`. `name`:
+    where results go, `outputs/<name>`, instead of the set's name (see `changed_name`). `device`: instead of the set's.
     Raises `ValueError` for names and values that do not exist."""
     known, made = known or notebooks(), {}
-    output = f"outputs/{changed_name(params.name, changes)}"
+    output = f"outputs/{name or params.name}"
     titles = {n: [_title(known[n], _settle(known[n], params, o, (), output), o, own) for o in own] for n, own in params.notebooks.items()}
     wanted = _pick(only, titles, [t for ts in titles.values() for t in ts])
     kept = {n: [o for o, t in zip(params.notebooks[n], ts) if not wanted or n in wanted or t in wanted] for n, ts in titles.items()}
@@ -342,15 +343,22 @@ def read_changed(name:str) -> Changed:
     except (OSError, ValueError): return Changed()
     return Changed(root()/kept["set"], tuple(kept["only"]), tuple(kept["changes"]))
 
-def planned(name:str, known:dict=None) -> list:
-    "The `Run`s of the set or changed set `name`. `ValueError` where it is in neither params/ nor outputs/."
+def _set_of(name):
+    "(file, what was given on the command line) of the set or changed set `name`."
     changed = read_changed(name)
-    path = changed.path or root()/"params"/f"{name}.yaml"
-    if not path.is_file(): raise ValueError(f"no {_from_root(path)} to compare with")
-    known = known or notebooks()
-    return runs(read_set(path, known), known, changed.only, changed.changes)
+    return changed.path or root()/"params"/f"{name}.yaml", changed
 
-def _from_root(path): return path.relative_to(root()) if path.is_relative_to(root()) else path
+def has_set(name:str) -> bool:
+    "Whether there is a set, or a changed set, `name`, whose results can be compared with what it would give now."
+    return _set_of(name)[0].is_file()
+
+def planned(name:str, known:dict=None) -> list:
+    "The `Run`s of the set or changed set `name`. `ValueError` where its file is not there."
+    path, changed = _set_of(name)
+    if not path.is_file(): raise ValueError(f"no {path.relative_to(root()) if path.is_relative_to(root()) else path} to compare with")
+    known = known or notebooks()
+    return runs(read_set(path, known), known, changed.only, changed.changes, name)
+
 
 # %% ../nbs/00c_pipeline.ipynb #40d123c4
 def _modules(names):
