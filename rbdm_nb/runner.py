@@ -235,9 +235,8 @@ def execute(run:Run, timeout:float=86400, display:Display=None, number:int=1, st
         _put_in_place(run, temporary)
         record = _record(run, error, started, made, Path(notes))
     if not error: _drop_left(run, before)
-    on = computed_on(record["environment"])
-    if not line.device: line.on(on)
-    line.end(f"{'failed' if error else 'done'} in {_duration(record['wall_seconds'])}")
+    on = "" if line.device else f" on {computed_on(record['environment'])}"
+    line.end(f"{'failed' if error else 'done'} in {_duration(record['wall_seconds'])}{on}")
     if isinstance(error, (KeyboardInterrupt, SystemExit)): raise error
     return record
 
