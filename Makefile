@@ -1,18 +1,20 @@
 # Each target works alone on a fresh clone; what is already set up is left alone.
 #   make RBDM_PYTHON=/path/to/python3.12 test     with another Python (3.11, 3.12 or 3.13)
+#   make RBDM_GPU=1 setup                         with CUDA's libraries, for an NVIDIA GPU
 .DEFAULT_GOAL := help
 .PHONY: help setup reproduce test test-latest check export clean readme lock clean-outputs
 SHELL := /bin/sh
 BIN := .venv/bin
 PYTHON ?=
 export RBDM_PYTHON ?= $(PYTHON)
+export RBDM_GPU ?=
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 unexport PYTHONPATH PYTHONHOME
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | awk -F': ' '{printf "make %-14s %s\n", $$1, $$2}'
 
-setup: ## make .venv with everything installed, from requirements.lock
+setup: ## make .venv with everything installed, from requirements.lock (RBDM_GPU=1: requirements-gpu.lock)
 	@.ci/setup
 
 reproduce: setup ## run the main job on the built-in corpus; results in outputs/demo
@@ -37,8 +39,12 @@ clean: setup ## strip outputs and stray metadata from nbs/
 readme: setup ## write README.md from nbs/index.ipynb
 	@$(BIN)/rbdm readme
 
-lock: ## bring requirements.lock up to date with settings.ini (needs uv; UPGRADE=-U for newer versions)
-	@uv pip compile -q --refresh-package rbdm-nb $(UPGRADE) --python-version 3.11 --python-platform x86_64-manylinux_2_28 --extra dev --generate-hashes --no-emit-index-url --no-header -o requirements.lock setup.py
+COMPILE = uv pip compile -q --refresh-package rbdm-nb $(UPGRADE) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	--extra dev --generate-hashes --no-emit-index-url --no-header
+
+lock: ## bring both lock files up to date with settings.ini (needs uv; UPGRADE=-U for newer versions)
+	@$(COMPILE) -o requirements.lock setup.py
+	@$(COMPILE) --extra gpu -c requirements.lock -o requirements-gpu.lock setup.py
 
 clean-outputs: ## delete what runs have computed (outputs/*/store); figures, tables and notebooks stay
 	@rm -rf outputs/*/store

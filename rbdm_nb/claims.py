@@ -253,12 +253,11 @@ def sets() -> list:
 
 def _stale(name, runs):
     "{run: why} for those of `runs` whose results in the set `name` are not what its notebooks would give now."
-    from rbdm_nb.pipeline import read_set, runs as planned, state
-    file = root()/"params"/f"{name}.yaml"
+    from rbdm_nb.pipeline import has_set, planned, state
     if not runs: return {}
-    if not file.is_file(): return {r: f"no params/{name}.yaml to compare with" for r in runs}
-    plan = {r.name: r for r in planned(read_set(file))}
-    states = {r: state(plan[r]) if r in plan else None for r in runs}
+    if not has_set(name): return {r: f"no params/{name}.yaml to compare with" for r in runs}
+    plan, seen = {r.name: r for r in planned(name)}, {}
+    states = {r: state(plan[r], seen) if r in plan else None for r in runs}
     return {r: f"{s.state}: {s.why}" if s else f"no longer in params/{name}.yaml" for r, s in states.items() if s is None or s.state not in ("there", "committed")}
 
 def evaluate(name:str, ledger:Ledger=None, stale:bool=True) -> list:

@@ -5,6 +5,7 @@ __all__ = ['main', 'run', 'status', 'params', 'claims', 'report', 'data', 'check
 
 # %% ../nbs/00e_cli.ipynb #cb10e693
 import re, sys
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 import click
 
@@ -14,6 +15,13 @@ class _Refused(click.ClickException):
     exit_code = 2
     def format_message(self): return " ".join(self.message.split())
 
+def _unusable(error):
+    "What an `OSError` says, with the remedy where a folder cannot be written."
+    said = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+    if error.errno not in (EACCES, EPERM, EROFS): return said
+    return (f"{said}; results go to outputs/ in the clone: work in a clone that you can write to, "
+            "or run one notebook with papermill and -p output /a/folder/of/yours")
+
 class _Group(click.Group):
     "A group that turns `ValueError` and a missing file into one line, and suggests the nearest command; groups within it do the same."
     group_class = type
@@ -22,6 +30,10 @@ class _Group(click.Group):
         try: return super().invoke(context)
         except FileNotFoundError as error: raise _Refused(f"{error.strerror}: {error.filename}" if error.filename else str(error)) from None
         except ValueError as error: raise _Refused(str(error)) from None
+        except OSError as error: raise _Refused(_unusable(error)) from None
+        except RuntimeError as error:
+            if "home directory" not in str(error): raise
+            raise _Refused("there is no home folder that ~ could stand for; write the whole path, or set HOME") from None
 
     def resolve_command(self, context, args):
         from difflib import get_close_matches
@@ -46,12 +58,15 @@ def main():
     rbdm data describe                            what each corpus needs, and where to ask for it
 
     Results go to outputs/<set>/: notebooks/, figures/, tables/ and provenance/."""
+    from rbdm_nb.notebooks import settle_home
+    settle_home()
 
 # %% ../nbs/00e_cli.ipynb #aa9ac200
 def _set_file(name):
     "Path of a parameter set given as a path or by its bare name; `ValueError` lists those there are."
     from rbdm_nb.notebooks import suggest
     known, stem = {p.stem: p for p in _set_files()}, Path(name).name.removesuffix(".yaml")
+    if "+" in stem: known |= dict.fromkeys(_changed_sets())
     if Path(name).name == _CLAIMS: raise ValueError(f"{name} is the list of claims, not a parameter set{suggest(stem, known)}")
     if Path(name).is_file(): return Path(name)
     if name in known: return Path(_shown(known[name]))
@@ -63,6 +78,19 @@ def _set_files():
     "Paths of the project's parameter sets."
     from rbdm_nb.notebooks import root
     return [p for p in sorted((root()/"params").glob("*.yaml")) if p.name != _CLAIMS]
+
+def _changed_sets():
+    "Names of the sets that changes on the command line have made."
+    from rbdm_nb.notebooks import root
+    from rbdm_nb.pipeline import read_changed
+    return [f.parent.name for f in sorted((root()/"outputs").glob("*+*/changes.json")) if read_changed(f.parent.name)]
+
+def _asked(name, only=(), changes=()):
+    "(file, only, changes) of what is to run: `name` may be a set or a changed one, such as `demo+mask=mean`."
+    from rbdm_nb.pipeline import read_changed
+    changed = read_changed(_result_set(name)) if "+" in name else None
+    if not changed: return _set_file(name), only, changes
+    return changed.path, only or changed.only, (*changed.changes, *changes)
 
 def _shown(path):
     "`path` relative to the working folder if it is below it."
@@ -76,7 +104,8 @@ def _shown(path):
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Give all notebooks that know it another value; NOTEBOOK.NAME=VALUE for one. May be given several times.")
 @click.option("--force", is_flag=True, help="Also run what is up to date.")
 @click.option("-j", "--jobs", default=1, metavar="N", help="Run up to N notebooks at the same time; 1 by default.")
-def run(params, only, changes, force, jobs):
+@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Compute on this; by default as the set says.")
+def run(params, only, changes, force, jobs, device):
     """Run the notebooks of a parameter set, in the order they need.
 
     \b
@@ -84,11 +113,13 @@ def run(params, only, changes, force, jobs):
     rbdm run ferplus --only 06_trainee -j 2       one notebook's runs, two at a time
     rbdm run demo --set epochs=3 --set 06_trainee.mask=mean
 
-    PARAMS is a file such as params/demo.yaml, or just demo. What is up to date is left alone. Each notebook runs in a
+    PARAMS is a file such as params/demo.yaml, or just demo. With --set, results go to a set of their own, such as
+    outputs/demo+mask=mean, and those of the set stay as they are; status, claims and report know it by that name. What is up to date is left alone. Each notebook runs in a
     kernel of its own; its executed copy is in outputs/<set>/notebooks/, also when it fails. Exit status: 0 if all is
     well, 1 if a notebook failed, 2 if names or values are not valid (nothing is run then)."""
     from rbdm_nb.runner import run_set
-    outcomes = run_set(_set_file(params), only, changes, force, jobs=jobs)
+    file, only, changes = _asked(params, only, changes)
+    outcomes = run_set(file, only, changes, force, jobs=jobs, device=device)
     bad = [o for o in outcomes if o.status == "failed"]
     for o in bad: click.echo(f"Error: {o.run.name} failed in {o.why}; see {_shown(o.run.executed)}", err=True)
     if bad: sys.exit(1)
@@ -107,15 +138,19 @@ def status(params):
     """Say what of the parameter sets is there, missing, stale or failed, and why.
 
     Without PARAMS: all sets in params/; one of which nothing has run yet, or which is not valid, is summed up in a line."""
-    from rbdm_nb.pipeline import notebooks, read_set, runs, state
-    known = notebooks()
-    for path in [_set_file(p) for p in params] or map(_shown, _set_files()):
-        try: plan = runs(read_set(path, known), known)
+    from rbdm_nb.pipeline import changed_name, notebooks, read_set, runs, state
+    known, seen = notebooks(), {}
+    for name in params or [*map(_shown, _set_files()), *_changed_sets()]:
+        file, only, changes = _asked(str(name))
+        path = f"outputs/{_result_set(str(name))}" if changes else file
+        try:
+            settled = read_set(file, known)
+            plan = runs(settled, known, only, changes, changed_name(settled.name, changes))
         except ValueError as error:
             if params: raise
             click.echo(f"not valid: {error}")
             continue
-        rows = [(r.notebook.name, r.name, s.state, s.why) for r in plan for s in [state(r)]]
+        rows = [(r.notebook.name, r.name, s.state, s.why) for r in plan for s in [state(r, seen)]]
         if params or any(r.record.exists() for r in plan): click.echo("\n".join([f"{path}:", *_table(rows, ("notebook", "run", "state", "why"))]))
         else: click.echo(f"{path}: not run yet ({len(plan)} runs)")
 

@@ -379,9 +379,10 @@ def titles() -> dict:
     return found
 
 def description(name) -> str:
-    "What `params/<name>.yaml` says the set is; empty if there is none."
+    "What `params/<name>.yaml` says the set is, and what was changed of it for a changed set; empty if there is none."
+    name, _, changed = name.partition("+")
     file = root()/"params"/f"{name}.yaml"
-    try: return look(yaml.safe_load(file.read_text(encoding="utf-8")), "description", kind=str)
+    try: return look(yaml.safe_load(file.read_text(encoding="utf-8")), "description", kind=str) + (f" (changed: {changed.replace('+', ', ')})" if changed else "")
     except (OSError, ValueError, yaml.YAMLError): return ""
 
 # %% ../nbs/07b_report.ipynb #0a2e5343

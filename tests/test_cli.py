@@ -74,9 +74,10 @@ def test_mistakes_are_one_line_and_exit_2(project, rbdm, args, message):
 
 
 def test_run_status_and_failure(project, rbdm):
-    done = rbdm("run", "params/demo.yaml", "--only", "06_trainee", "--set", "mask=mean")
+    done = rbdm("run", "params/demo.yaml", "--only", "06_trainee.mask=mean")
     assert done.exit_code == 0, done.stderr
-    assert "[1/1] 06_trainee.mask=mean: done" in done.stdout
+    (last,) = [l for l in done.stdout.splitlines() if l.startswith("[1/1] 06_trainee.mask=mean: done in ")]
+    assert " on CPU (" in last and last.endswith(", without TensorFlow)")
     assert "mask is mean" in (project/"outputs/demo/notebooks/06_trainee.mask=mean.ipynb").read_text()
     again = rbdm("run", "demo", "--only", "06_trainee.mask=mean", cwd="nbs")  # from a folder below, by bare name
     assert again.exit_code == 0 and "[1/1] 06_trainee.mask=mean: up to date" in again.stdout
@@ -87,9 +88,33 @@ def test_run_status_and_failure(project, rbdm):
     failed = process("run", "demo", "--set", "06_trainee.mask=negative", cwd=project)
     assert failed.returncode == 1
     errors = [l for l in failed.stderr.splitlines() if not l.startswith("[IPKernelApp]")]  # on a busy machine a dying kernel may add its own
-    assert errors == ["Error: 06_trainee.mask=negative failed in cell 3: AssertionError: too dark; see outputs/demo/notebooks/06_trainee.mask=negative.ipynb"]
-    assert "too dark" in (project/"outputs/demo/notebooks/06_trainee.mask=negative.ipynb").read_text()
+    copy = "outputs/demo+06_trainee.mask=negative/notebooks/06_trainee.mask=negative.ipynb"
+    assert errors == [f"Error: 06_trainee.mask=negative failed in cell 3: AssertionError: too dark; see {copy}"]
+    assert "too dark" in (project/copy).read_text()
     assert "01_one: done" in failed.stdout  # what does not stand on it goes on
+
+
+def test_changed_runs_have_a_set_of_their_own(project, rbdm):
+    assert rbdm("run", "demo", "--only", "06_trainee.mask=mean").exit_code == 0
+    files = {f: f.read_bytes() for f in (project/"outputs/demo").rglob("*") if f.is_file() and "store" not in f.parts}
+    done = rbdm("run", "demo", "--only", "06_trainee", "--set", "mask=mean")
+    assert done.exit_code == 0 and "results go to outputs/demo+mask=mean\n" in done.stdout
+    assert {f: f.read_bytes() for f in (project/"outputs/demo").rglob("*") if f.is_file() and "store" not in f.parts} == files
+    (state,) = [l for l in rbdm("status", "demo+mask=mean").stdout.splitlines() if "06_trainee" in l]
+    assert state.split() == ["06_trainee", "06_trainee.mask=mean", "there"]
+    assert "outputs/demo+mask=mean:\n" in rbdm("status").stdout
+    assert "up to date" in rbdm("run", "demo+mask=mean").stdout
+    assert "did you mean 'demo+mask=mean'?" in rbdm("status", "demo+mask=maen").stderr
+    page = rbdm("report", "--set", "demo+mask=mean")
+    assert page.exit_code == 0, page.stderr
+    assert (project/"outputs/demo+mask=mean/report.html").is_file()
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(project, rbdm):
+    done = process("run", "demo", "--device", "gpu", "--force", cwd=project)
+    if done.returncode == 0: pytest.skip("there is a GPU here")
+    assert done.returncode == 2 and done.stderr.startswith("Error: device is gpu, but TensorFlow sees no GPU")
+    assert "RBDM_GPU=1 make setup" in done.stderr and done.stderr.count("\n") == 1 and done.stdout == ""
 
 
 def test_a_broken_set_does_not_hide_behind_a_traceback(project, rbdm):
