@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np, pandas as pd, tensorflow as tf, zarr
 from .layers import AVERAGE, Facts, Graph, call_of, check, folded_map, is_relu, is_softmax, kind, one_kernel, patch_options
 from .notebooks import suggest
-from .reproducibility import numerics
+from .reproducibility import numerics, rng
 from .rules import FIXATE, GRADIENT, GUIDED, METHODS, PASS, WINNER, Method, away_from_zero, pick_in_dense, pick_in_window, propagate, propagate_to_winner
 from .store import Entry, code_version, resumable_array
 
