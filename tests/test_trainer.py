@@ -366,3 +366,9 @@ def test_every_notebook_that_chooses_a_corpus_has_its_options():
         for place, name in (("data_root", "options"), ("trainer_root", "trainer_options"), ("gaze_root", "gaze_options")):
             assert (place in known) == (name in known), file.name
         if "trainer_size" in known: assert {"trainer_scaling", "trainer_classes", "trainer_trust", "trainer_module"} <= set(known), file.name
+
+
+def test_papermill_reads_every_line_of_parameters():
+    from papermill.inspection import inspect_notebook
+    for file in (root()/"nbs").glob("0*.ipynb"):
+        if known := declared(file): assert set(inspect_notebook(str(file))) == set(known), file.name
