@@ -230,18 +230,9 @@ def data():
 
 # %% ../nbs/00e_cli.ipynb #db9d24a8
 def _option_values(pairs):
-    "{key: value} of texts key=value; values in YAML, and numbers such as 1e-3. `ValueError` for anything else."
-    import yaml
-    values = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not (key.strip() and equals): raise ValueError(f"--option {pair}: write key=value, such as image_size=48")
-        try: value = yaml.safe_load(text)
-        except yaml.YAMLError: raise ValueError(f"--option {pair}: cannot read the value; lists are written [a, b]") from None
-        try: value = float(value) if isinstance(value, str) else value
-        except ValueError: pass
-        values[key.strip()] = value
-    return values
+    "{key: value} of texts key=value, read as the notebooks' `options` are. `ValueError` for anything else."
+    from rbdm_nb.datasets import option_values
+    return option_values(pairs, "--option ")
 
 def _known(f, options, name):
     "`options`, if the function `f` of corpus `name` takes them; else `ValueError`."
@@ -300,7 +291,17 @@ def check(name, root, options, everything):
         click.echo(f"{name} in {root}\nnot usable: {' '.join(str(error).split())}")
         sys.exit(1)
     _report(name, root, found, everything)
+    if found.usable: click.echo("\n" + _ready(name, root, options))
     sys.exit(0 if found.usable else 1)
+
+def _ready(name, root, options):
+    "The command that runs a notebook on a corpus that was checked."
+    import shlex
+    given = [p for p in options if p.partition("=")[0].strip() not in ("image_size", "root", "split")]
+    text = " ".join(p if not re.search(r"\s", p) or "[" in p else "{}=\"{}\"".format(*p.split("=", 1)) for p in given)
+    values = dict(corpus=name, data_root=str(root), options=text, trainer_corpus=name, trainer_root=str(root), trainer_options=text)
+    pairs = [f"-p {k} {shlex.quote(v)}" for k, v in values.items() if v]
+    return "to run it: papermill nbs/06_trainee.ipynb out.ipynb -p output outputs/mine " + " ".join(pairs)
 
 def _report(name, root, found, everything):
     "Prints a `Check`."

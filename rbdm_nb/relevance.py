@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np, pandas as pd, tensorflow as tf, zarr
 from .layers import AVERAGE, Facts, Graph, call_of, check, folded_map, is_relu, is_softmax, kind, one_kernel, patch_options
 from .notebooks import suggest
-from .reproducibility import numerics
+from .reproducibility import numerics, rng
 from .rules import FIXATE, GRADIENT, GUIDED, METHODS, PASS, WINNER, Method, away_from_zero, pick_in_dense, pick_in_window, propagate, propagate_to_winner
 from .store import Entry, code_version, resumable_array
 
@@ -410,9 +410,15 @@ def _version():
     return code_version(*matters)
 
 def input_bounds(prepare, shape) -> tuple:
-    "(low, high) of the model's input that `prepare` makes of images of `shape` (h, w, c), from black and white."
-    ends = [np.asarray(prepare(np.full((1, *shape), v, "uint8")))[0] for v in (0, 255)]
-    return np.minimum(*ends), np.maximum(*ends)
+    """(low, high) of the model's input that `prepare` makes of images of `shape` (h, w, c), from black and white.
+
+    None where these bound nothing, as when each image is brought to mean 0: shown by one image of counted noise."""
+    noise = rng(0, "bounds").integers(0, 256, (1, *shape), "uint8")
+    black, white, between = (np.asarray(prepare(x))[0] for x in (np.zeros_like(noise), np.full_like(noise, 255), noise))
+    low, high = np.minimum(black, white), np.maximum(black, white)
+    slack = 1e-4*(high - low)
+    inside = (low < high).all() and (between >= low - slack).all() and (between <= high + slack).all()
+    return (low, high) if inside else None
 
 def _fill(entry, model, corpus, prepare, method, batch_size, rows=256):
     "Compute the maps of `entry`, or what is missing of them; `rows` images at the least make a chunk of the arrays."
