@@ -9,7 +9,7 @@ import ast, difflib, os, re, sys, tempfile, json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-import nbformat, yaml
+import yaml
 
 # %% ../nbs/00a_notebooks.ipynb #9411b36c
 def root() -> Path:
@@ -61,6 +61,7 @@ def _parameter(line, where):
 # %% ../nbs/00a_notebooks.ipynb #e65f944c
 def declared(notebook) -> dict:
     "Name -> `Parameter` from the cell tagged `parameters` of the notebook at path `notebook`; empty if there is none. `ValueError` names a line that cannot be read."
+    import nbformat   # takes a second to import
     cells = [c.source for c in nbformat.read(notebook, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
     lines = [l.strip() for source in cells[:1] for l in source.splitlines()]
     found = [_parameter(l, f"{notebook}, parameters cell") for l in lines if l and not l.startswith("#")]
