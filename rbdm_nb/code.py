@@ -110,33 +110,38 @@ class _Module:
         loose = [n for n in tree.body if not isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))]
         for node in loose: self.imports.update(_imports(node, self.package))
         self.statements.pop("__all__", None)
-        self.known = {}
+        self.known, self.digests, self.defined = {}, {}, None
 
     @property
     def package(self): return ".".join([LIBRARY, *self.name.split(".")[:-1]])
 
-    def unit(self, name):
-        "(Digest, chains, texts, own imports) of what binds `name`; see `_uses`, `_imports`."
+    def tree(self, name): return ast.Module([_without_docstrings(n) for n in self.statements[name]], [])
+
+    def uses(self, name):
+        "(Chains, texts, own imports) of what binds `name`; see `_uses`, `_imports`."
         if name not in self.known:
-            body = [_without_docstrings(n) for n in self.statements[name]]
-            tree = ast.Module(body, [])
-            text = "\n".join(map(ast.unparse, body))
-            own = _imports(tree, self.package)
-            (chains, texts), named = _uses(tree), {**self.imports, **own}
-            aliases = sorted({f"{c[0]} is {named[c[0]]}" for c in chains if c[0] in named})
-            digest = hashlib.sha256("\n".join([text, *aliases]).encode()).hexdigest()
-            self.known[name] = digest, chains, texts, own
+            tree = self.tree(name)
+            self.known[name] = *_uses(tree), _imports(tree, self.package)
         return self.known[name]
+
+    def digest(self, name):
+        "Digest of what binds `name`, and of what its names are imported as."
+        if name not in self.digests:
+            chains, _, own = self.uses(name)
+            named = {**self.imports, **own}
+            aliases = sorted({f"{c[0]} is {named[c[0]]}" for c in chains if c[0] in named})
+            text = "\n".join([ast.unparse(self.tree(name)), *aliases])
+            self.digests[name] = hashlib.sha256(text.encode()).hexdigest()
+        return self.digests[name]
 
     def methods(self):
         "Method -> classes of this module that define it."
-        found = {}
-        for name, nodes in self.statements.items():
-            for node in nodes:
-                if isinstance(node, ast.ClassDef):
-                    for part in node.body:
-                        if isinstance(part, ast.FunctionDef): found.setdefault(part.name, set()).add(name)
-        return found
+        if self.defined is None:
+            self.defined = {}
+            for name, node in ((n, c) for n, nodes in self.statements.items() for c in nodes if isinstance(c, ast.ClassDef)):
+                for part in node.body:
+                    if isinstance(part, ast.FunctionDef): self.defined.setdefault(part.name, set()).add(name)
+        return self.defined
 
     def is_check(self, name): return all(map(_is_check, self.statements[name])) and name != ""
 
@@ -183,7 +188,7 @@ class Package:
         "What the unit `ref` reaches directly."
         if ref not in self.targets:
             module = self.module(ref[0])
-            _, chains, texts, own = module.unit(ref[1])
+            chains, texts, own = module.uses(ref[1])
             found = set().union(*(self.named(ref[0], list(c)) for c in chains if c[0]))
             for chain in chains:
                 if chain[0] in own: found |= self.find(".".join([own[chain[0]], *chain[1:]]))
@@ -204,14 +209,14 @@ def _reach(package, roots, without=(), modules=MACHINERY) -> set:
         todo |= package.next(ref) | {(ref[0], "")}
         for method, names in module.methods().items() if ref[1] == "" else ():
             classes.setdefault(method, set()).update((ref[0], n) for n in names)
-        attributes |= {a for chain in module.unit(ref[1])[1] for a in chain[1:]}
+        attributes |= {a for chain in module.uses(ref[1])[0] for a in chain[1:]}
         if not todo: todo = set().union(*(classes.get(a, set()) for a in attributes)) - found - set(without)
     return found
 
 def _digests(package, reached) -> dict:
     "Module -> digest of what of it is in `reached`."
     parts = {}
-    for name, unit in sorted(reached): parts.setdefault(name, []).append(f"{unit} {package.module(name).unit(unit)[0]}")
+    for name, unit in sorted(reached): parts.setdefault(name, []).append(f"{unit} {package.module(name).digest(unit)}")
     return {name: hashlib.sha256("\n".join(p).encode()).hexdigest() for name, p in parts.items()}
 
 # %% ../nbs/00b_code.ipynb #47214841

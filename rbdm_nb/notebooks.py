@@ -5,7 +5,7 @@ __all__ = ['OKABE_ITO', 'root', 'write_atomic', 'Parameter', 'declared', 'sugges
            'progress', 'use_style', 'output', 'save_figure', 'save_table', 'save_text']
 
 # %% ../nbs/00a_notebooks.ipynb #afdea700
-import ast, difflib, os, re, sys, tempfile, json
+import ast, difflib, errno, os, re, sys, tempfile, json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ def root() -> Path:
 
 # %% ../nbs/00a_notebooks.ipynb #71b33729
 def write_atomic(path, content):
-    "Write `content` (bytes, text, or a function that takes a temporary `Path` and writes it) to `path` in one step; folders are made."
+    "Write `content` (bytes, text, or a function that takes a temporary `Path` and writes it) to `path` in one step, flushed to the disk; folders are made."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".tmp{path.suffix}")
@@ -32,8 +32,19 @@ def write_atomic(path, content):
         if callable(content): content(temporary)
         else: temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.chmod(0o644)
+        _flush(temporary)
         os.replace(temporary, path)
     finally: temporary.unlink(missing_ok=True)
+    _flush(path.parent)
+
+def _flush(path):
+    "Make sure that the file or folder `path` is on the disk; not every file system can do that for folders."
+    try: handle = os.open(path, os.O_RDONLY)
+    except OSError: return
+    try: os.fsync(handle)
+    except OSError as error:
+        if not Path(path).is_dir() and error.errno not in (errno.EINVAL, errno.ENOTSUP): raise
+    finally: os.close(handle)
 
 # %% ../nbs/00a_notebooks.ipynb #88cb9181
 @dataclass(frozen=True)
