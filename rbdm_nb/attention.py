@@ -5,12 +5,10 @@ __all__ = ['ENDINGS', 'BESIDE', 'NETWORK', 'PUBLISHED', 'Gaze', 'gaze_of', 'reco
            'heatmaps', 'network_points', 'published', 'table1', 'picked', 'share_inside', 'telling_case']
 
 # %% ../nbs/04f_attention.ipynb #0dd92da9
-import inspect
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 import numpy as np, pandas as pd
-from . import fixations as _fixations, recordings as _recordings, simulation as _simulation
 from .comparison import chance_level, compare, summary
 from .datasets import Problems, corpus_folder
 from .fixations import detect
@@ -89,14 +87,10 @@ def read_study(folder, setup:Setup=Setup()) -> dict:
     return found
 
 # %% ../nbs/04f_attention.ipynb #170e430f
-def _defined(*modules):
-    "The functions and classes that `modules` define; their constants may hold functions, whose addresses are no version."
-    return [x for m in modules for _, x in sorted(vars(m).items()) if getattr(x, "__module__", None) == m.__name__ and (inspect.isfunction(x) or inspect.isclass(x))]
-
 def average_fixations(store:Store, recordings:str="", counted:str="fixations", images:int=64) -> int:
     """The average number of fixated points a look, rounded, at least 1, in the `recordings` (a folder); without them, of the simulated annotators
     on `images` built-in faces. Counted once and kept in `store`. See `Gaze.average`."""
-    code = code_version(gaze_of, Gaze, *_defined(_fixations, _recordings, *(() if recordings else (_simulation,))))
+    code = code_version(average_fixations, without=(study,) if recordings else ())
     source = {f.name: file_digest(f) for f in recording_files(recordings)} if recordings else dict(simulated=images)
     entry = store.entry("gaze", source=source, counted=counted, code=code)
     with entry.lock():

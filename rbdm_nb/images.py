@@ -172,7 +172,7 @@ def stamps(paths, tags=None):
 def index_file(folder, **what):
     "The index entry of the store in `cache_folder` for files below `folder`, about `what` (JSON values); None, with a warning, where it cannot be kept."
     from rbdm_nb.store import Store, code_version
-    code = code_version(open_image, to_8bit, is_grey, square, fit, decode)
+    code = code_version(decode)
     entry = Store(cache_folder()).entry("index", folder=os.path.realpath(folder), code=code, pillow=PIL.__version__, opencv=cv2.__version__, **what)
     try: entry.file("files.npy")
     except OSError as e: return warnings.warn(f"what is known about the files of {folder} cannot be kept in {cache_folder()} ({e.strerror}); set RBDM_CACHE", stacklevel=2)
@@ -180,7 +180,7 @@ def index_file(folder, **what):
 
 def load_index(entry, dtype):
     "The table of an index entry; an empty one where there is none, or where it cannot be used."
-    try: table = np.load(entry.path/"files.npy", allow_pickle=False)
+    try: table = np.load(entry.checked("files.npy"), allow_pickle=False)
     except (AttributeError, OSError, ValueError, EOFError): return np.zeros(0, dtype)
     return table if table.dtype == dtype and table.ndim == 1 else np.zeros(0, dtype)
 
@@ -190,7 +190,7 @@ def save_index(entry, known, rows):
     table = table[np.argsort(table["key"], kind="stable")]
     def write(path):
         with open(path, "wb") as f: np.save(f, table)
-    if entry: write_atomic(entry.file("files.npy"), write); entry.finish(files=len(table))
+    if entry: write_atomic(entry.file("files.npy"), write); entry.finish(loose=("pixels",), files=len(table))
     return table
 
 # %% ../nbs/01i_images.ipynb #f34c51fa

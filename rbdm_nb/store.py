@@ -93,14 +93,16 @@ class Entry:
     def has(self, name) -> bool:
         "Whether the finished entry has the file `name` as it was written; one that is lost or damaged is named in a warning."
         record = self._record_or_none()
-        if record is None or name not in record["files"]: return False
-        if _digest(self.path/name) == record["files"][name]: return True
+        digest = record and {**record["files"], **record["spare"]}.get(name)
+        if not digest: return False
+        if _digest(self.path/name) == digest: return True
         _warn(self.path/name, "is lost or damaged")
         return False
 
     def checked(self, name) -> Path:
         "Path of the finished entry's file (or, for Zarr, folder) `name`; `Damaged` if anything of it is not as it was written."
-        files = {n: d for n, d in self.record["files"].items() if n == name or n.startswith(f"{name}/")}
+        known = {**self.record["files"], **self.record["spare"]}
+        files = {n: d for n, d in known.items() if n == name or n.startswith(f"{name}/")}
         wrong = [n for n, digest in files.items() if _digest(self.path/n) != digest]
         if wrong or not files:
             raise Damaged(f"{self.path/(wrong[0] if wrong else name)} of the {self.kind} {self.key[:8]} is lost or damaged; "
@@ -114,7 +116,8 @@ class Entry:
     def drop(self, name):
         "Delete the file `name` of the finished entry, which is complete without it."
         record = self.record
-        if record["files"].pop(name, None): write_atomic(self.path/"meta.json", _sealed(record))
+        there = [record[kind].pop(name, None) for kind in ("files", "spare")]
+        if any(there): write_atomic(self.path/"meta.json", _sealed(record))
         (self.path/name).unlink(missing_ok=True)
 
     def file(self, name) -> Path:
@@ -138,12 +141,17 @@ class Entry:
         try: yield
         finally: lock.release()
 
-    def finish(self, loose=(), **meta):
-        "Declare the entry complete, keeping `meta` (JSON values) with it; `loose`: files that go on growing and are checked by who reads them."
+    def finish(self, loose=(), spare=(), **meta):
+        """Declare the entry complete, keeping `meta` (JSON values) with it.
+
+        `spare`: files that it is complete without, once they are lost; `loose`: files that go on growing, which are
+        checked by who reads them."""
         self.file("meta.json")
         names = [n for n in _files_in(self.path) if n != "meta.json" and n not in loose]
         for n in names: _flush(self.path/n)
-        record = dict(kind=self.kind, key=self.key, inputs=self.inputs, meta=meta, files={n: _digest(self.path/n) for n in names})
+        digests = {n: _digest(self.path/n) for n in names}
+        record = dict(kind=self.kind, key=self.key, inputs=self.inputs, meta=meta, files={n: digests[n] for n in names if n not in spare},
+                      spare={n: digests[n] for n in names if n in spare})
         write_atomic(self.path/"meta.json", _sealed(record))
 
 # %% ../nbs/00b_store.ipynb #bc9c6fb7
