@@ -173,7 +173,8 @@ def parse_list(entry, path, stamp):
 def load_list(entry, stamp):
     "(Table of ROW, `RowFile` of the landmarks (136,), bad rows) from an index entry; None where it is not there, damaged, or of another `stamp`."
     try:
-        meta, table, points = entry.meta, np.load(entry.path/"rows.npy", allow_pickle=False), RowFile(entry.path/"points.f32", (136,), np.float32)
+        meta, table = entry.meta, np.load(entry.checked("rows.npy"), allow_pickle=False)
+        points = RowFile(entry.checked("points.f32"), (136,), np.float32)
         if meta["stamp"] == stamp and points.rows == len(table): return table, points, [tuple(b) for b in meta["problems"]]
     except (OSError, ValueError, KeyError, TypeError): pass
 
@@ -189,7 +190,7 @@ def kept_list(entry, path):
 
 def read_list(path, problems):
     "The `Annotations` in the original's list at `path`; rows that are no good go to `problems`. ValueError for what is no such list."
-    entry = index_file(path.parent, list=path.name, parser=code_version(tables_of, rows_of, header_of, read_row, points_of, code_of, number))
+    entry = index_file(path.parent, list=path.name, parser=code_version(parse_list))
     if entry:
         table, file, bad = kept_list(entry, path)
         points = file.read

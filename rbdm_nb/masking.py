@@ -117,10 +117,9 @@ class Masks:
 # %% ../nbs/05_masking.ipynb #a3ce4584
 def _code(name):
     "Version of the code that decides the values of mask `name`."
-    import rbdm_nb.masking as here
-    matters = dict(negative=(top_pixels, here.negative_mask), mean=(here.mean_mask,), perceptive=(top_pixels, here.perceptive_mask, here._disc, here._dilate),
-                   random=(here.random_mask,), other=(derangement,), ellipse=(here.ellipse_mask,), human=(here.human_mask, fixation_heatmap))
-    return code_version(*matters[name], here.resize_relevance)
+    makers = dict(negative=negative_mask, mean=mean_mask, perceptive=perceptive_mask, random=random_mask, other=derangement, ellipse=ellipse_mask, human=human_mask)
+    others = [make for n, make in makers.items() if n != name]
+    return code_version(human_masks if name == "human" else corpus_masks, makers[name], without=(*others, average_fixations, Gaze))
 
 def _kept(store, n, size, name, compute, chunk=1024, **key) -> Masks:
     "`n` masks of side `size`, made by `compute(start, stop)` -> bool (n, size, size) or taken from `store`, under `key`."

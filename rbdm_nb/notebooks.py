@@ -6,11 +6,11 @@ __all__ = ['OKABE_ITO', 'root', 'same_clone', 'at_home', 'cache_folder', 'settle
            'save_table', 'save_text']
 
 # %% ../nbs/00a_notebooks.ipynb #afdea700
-import ast, difflib, os, re, sys, tempfile, json
+import ast, difflib, errno, os, re, sys, tempfile, json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-import nbformat, yaml
+import yaml
 
 # %% ../nbs/00a_notebooks.ipynb #9411b36c
 def root() -> Path:
@@ -113,7 +113,7 @@ def settle_home():
 
 # %% ../nbs/00a_notebooks.ipynb #71b33729
 def write_atomic(path, content):
-    "Write `content` (bytes, text, or a function that takes a temporary `Path` and writes it) to `path` in one step; folders are made."
+    "Write `content` (bytes, text, or a function that takes a temporary `Path` and writes it) to `path` in one step, flushed to the disk; folders are made."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".tmp{path.suffix}")
@@ -123,8 +123,19 @@ def write_atomic(path, content):
         if callable(content): content(temporary)
         else: temporary.write_bytes(content.encode() if isinstance(content, str) else content)
         temporary.chmod(0o644)
+        _flush(temporary)
         os.replace(temporary, path)
     finally: temporary.unlink(missing_ok=True)
+    _flush(path.parent)
+
+def _flush(path):
+    "Make sure that the file or folder `path` is on the disk; not every file system can do that for folders."
+    try: handle = os.open(path, os.O_RDONLY)
+    except OSError: return
+    try: os.fsync(handle)
+    except OSError as error:
+        if not Path(path).is_dir() and error.errno not in (errno.EINVAL, errno.ENOTSUP): raise
+    finally: os.close(handle)
 
 # %% ../nbs/00a_notebooks.ipynb #88cb9181
 @dataclass(frozen=True)
@@ -152,6 +163,7 @@ def _parameter(line, where):
 # %% ../nbs/00a_notebooks.ipynb #e65f944c
 def declared(notebook) -> dict:
     "Name -> `Parameter` from the cell tagged `parameters` of the notebook at path `notebook`; empty if there is none. `ValueError` names a line that cannot be read."
+    import nbformat   # takes a second to import
     cells = [c.source for c in nbformat.read(notebook, as_version=4).cells if "parameters" in c.metadata.get("tags", [])]
     lines = [l.strip() for source in cells[:1] for l in source.splitlines()]
     found = [_parameter(l, f"{notebook}, parameters cell") for l in lines if l and not l.startswith("#")]

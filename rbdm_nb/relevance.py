@@ -394,20 +394,15 @@ def maps(model, corpus, prepare, store, method="deep_taylor", batch_size:int=32,
     without `key`, for an empty corpus, and as `Explainer` does."""
     if not key: raise ValueError("maps need a key that identifies the model and its preprocessing, as trainer=run.key")
     if not len(corpus): raise ValueError(f"{corpus.corpus} ({corpus.split}) holds no images to explain")
-    entry = store.entry("maps", method=repr(method_of(method)), corpus=corpus.digest, batch_size=batch_size, numerics=numerics(), code=_version(), **key)
+    entry = store.entry("maps", method=repr(method_of(method)), corpus=corpus.digest, batch_size=batch_size, numerics=numerics(), code=_version(method), **key)
     with entry.lock():
         if not entry.complete: _fill(entry, model if isinstance(model, keras.Model) else model(), corpus, prepare, method, batch_size)
-    return Maps(*(zarr.open_array(entry.file(f"{name}.zarr"), mode="r") for name in Maps._fields[:2]), entry)
+    return Maps(*(entry.array(name) for name in Maps._fields[:2]), entry)
 
 # %% ../nbs/03_relevance.ipynb #5fec3a8b
-def _version():
-    "Version of the code that decides a map's values."
-    import rbdm_nb.layers as layers, rbdm_nb.relevance as here, rbdm_nb.rules as rules
-    matters = (rules._products, rules.away_from_zero, rules.propagate, rules._chosen, rules._share, rules._winners, rules.largest, rules.propagate_to_winner, rules._strongest_of_strongest_channel, rules.pick_in_window, rules.pick_in_dense, rules.Path, rules.Noise,
-               layers._dense, layers._conv, layers._transposed, layers._depthwise, layers._separable, layers.scale_and_shift, layers.linear_map, layers.folded_map,
-               layers._scaled, layers.one_kernel, layers.patch_options, layers._settle_signs, layers._settle_bounds, layers._moved_bounds, layers._settle_folds, layers.kind,
-               here.with_backward, here._kernel, here._picked_inputs, here._to_winner, here._affine, here._sum, here._proportional, here._largest_summand, here._relu, here.forward, here.Step, here.copy_network, here.start, here.Explainer, here._batch_maps)
-    return code_version(*matters)
+def _version(method="deep_taylor"):
+    "Version of the code that decides the values of a map by `method`; other methods do not count."
+    return code_version(_fill, method_of(method), without=("rbdm_nb.rules.METHODS",))
 
 def input_bounds(prepare, shape) -> tuple:
     """(low, high) of the model's input that `prepare` makes of images of `shape` (h, w, c), from black and white.
@@ -425,9 +420,7 @@ def _fill(entry, model, corpus, prepare, method, batch_size, rows=256):
     explainer = Explainer(model, method, input_bounds(prepare, corpus.images.shape[1:]))
     n, chunk = len(corpus), batch_size * math.ceil(rows / batch_size)
     size = np.asarray(prepare(corpus.images[:1])).shape[1:3]
-    logits = zarr.open_array(entry.file("predictions.zarr"), mode="a", shape=(n, explainer.classes), dtype="float32", chunks=(min(chunk, n), explainer.classes), fill_value=0)
-    def compute(first, last):
-        relevance, logits[first:last] = _batch_maps(explainer, corpus, prepare, first, last, batch_size)
-        return relevance
-    resumable_array(entry, "relevance", (n, *size), "float32", chunk, compute, desc=f"{explainer.name}, {corpus.corpus} ({corpus.split})")
+    def compute(first, last): return _batch_maps(explainer, corpus, prepare, first, last, batch_size)
+    resumable_array(entry, "relevance", (n, *size), "float32", chunk, compute, desc=f"{explainer.name}, {corpus.corpus} ({corpus.split})",
+                    beside=dict(predictions=((n, explainer.classes), "float32")))
     entry.finish(images=n)

@@ -203,7 +203,7 @@ def _options(method, seed, batch_size, options):
 
 def _version(method):
     "Version of the code that decides a map's values; for LIME also of the packages that do."
-    code = code_version(_images, _scores, _as_type, _perturbed_scores, _chosen, _fill, _windows, rise_mask, _Sampling, superpixels, SOURCES[method][1])
+    code = code_version(_compute, SOURCES[method][1], without=("rbdm_nb.sources.SOURCES",))
     return [code] + [f"{package} {importlib.metadata.version(package)}" for package in ("lime", "scikit-image") if method == "lime"]
 
 # %% ../nbs/03b_sources.ipynb #45d99a5c
@@ -222,17 +222,15 @@ def function_maps(predict, corpus, store, method:str="rise", seed:int=0, batch_s
         if not entry.complete: _compute(entry, predict, corpus, method, settings)
     return _stored(entry)
 
-def _stored(entry): return Maps(*(zarr.open_array(entry.file(f"{name}.zarr"), mode="r") for name in Maps._fields[:2]), entry)
+def _stored(entry): return Maps(*(entry.array(name) for name in Maps._fields[:2]), entry)
 
 def _compute(entry, predict, corpus, method, settings, rows=32):
     "Compute the maps of `entry`, or what is missing of them, `rows` images a chunk; scores are written before their maps are declared done."
     n, size, desc = len(corpus), corpus.images.shape[1:3], f"{method}, {corpus.corpus} ({corpus.split})"
     classes = _scores(predict, corpus.images[:1]).shape[1]
-    scores = zarr.open_array(entry.file("predictions.zarr"), mode="a", shape=(n, classes), dtype="float32", chunks=(min(rows, n), classes), fill_value=0)
     def compute(first, last):
-        relevance, scores[first:last] = _each(SOURCES[method][1], predict, _images(corpus.images[first:last]), None, lambda k: None, **settings)
-        return relevance
-    resumable_array(entry, "relevance", (n, *size), "float32", rows, compute, desc=desc)
+        return _each(SOURCES[method][1], predict, _images(corpus.images[first:last]), None, lambda k: None, **settings)
+    resumable_array(entry, "relevance", (n, *size), "float32", rows, compute, desc=desc, beside=dict(predictions=((n, classes), "float32")))
     entry.finish(images=n)
 
 # %% ../nbs/03b_sources.ipynb #14594540
@@ -275,7 +273,7 @@ def combined_maps(store, maps, how:str="mean", weights=None, size:int=None, rows
     if len({m.predictions.shape[1] for m in maps}) > 1: raise ValueError(f"the Trainers know {', '.join(str(m.predictions.shape[1]) for m in maps)} classes; combine Trainers of the same classes")
     shapes = {m.relevance.shape[1:] for m in maps}
     if size is None and len(shapes) > 1: raise ValueError(f"the maps have sizes {sorted(shapes)}; give the size to bring them to")
-    code = code_version(shares, combine, resize_relevance, *COMBINATIONS.values())
+    code = code_version(combine, resize_relevance)
     entry = store.entry("maps", combined=[m.entry for m in maps], how=how, weights=w.tolist(), size=size, corpus=maps[0].entry.inputs["corpus"], code=code)
     at_size = lambda r: r if size is None else resize_relevance(r, size)
     classes = np.arange(maps[0].predictions.shape[1])

@@ -8,7 +8,7 @@ __all__ = ['PALETTES', 'DEPTH', 'SOFT', 'AT_REST', 'DEEPENS', 'TAPER', 'Sketch',
            'recipe_digests', 'load', 'cores', 'label_counts']
 
 # %% ../nbs/01c_synthetic.ipynb #a8ac4784
-import hashlib, importlib, os
+import hashlib, os
 import cv2, numpy as np, pandas as pd
 from .datasets import EXPRESSIONS, SPLITS, Corpus, LazyImages, each
 from .faces import ACTION_UNITS, DOMAINS, EXPRESSION_UNITS, FOLDS, SLICES, face, landmarks, trace, unit_masks
@@ -300,7 +300,7 @@ def remembered(make, shape):
 
 def recipe_digests(shown, *recipe):
     "SHA-256 for each image of what decides its pixels: its number, what it shows, the `recipe`, and the code of faces and drawing."
-    code = code_version(importlib.import_module("rbdm_nb.faces"), importlib.import_module("rbdm_nb.synthetic"))
+    code = code_version(load)
     return np.array([hashlib.sha256(repr((code, recipe, i, int(e))).encode()).hexdigest() for i, e in enumerate(shown)])
 
 # %% ../nbs/01c_synthetic.ipynb #b94710ad
