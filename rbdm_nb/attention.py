@@ -7,12 +7,11 @@ __all__ = ['ENDINGS', 'BESIDE', 'ABOUT', 'NOT_RAW', 'JUNK', 'GAZE_NAME', 'EYE_WO
            'table1', 'picked', 'share_inside', 'telling_case']
 
 # %% ../nbs/04f_attention.ipynb #0dd92da9
-import inspect, os, re, warnings
+import os, re, warnings
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 import numpy as np, pandas as pd
-from . import fixations as _fixations, recordings as _recordings, simulation as _simulation
 from .comparison import chance_level, compare, summary
 from .datasets import Problems, corpus_folder, find_rows
 from .fixations import detect
@@ -279,10 +278,6 @@ def read_study(folder, setup:Setup=None, eye:str=None, on_bad:str="error", unit:
 def _place(file, twins): return file.parent/twins[file][0] if file in twins else file
 
 # %% ../nbs/04f_attention.ipynb #170e430f
-def _defined(*modules):
-    "The functions and classes that `modules` define; their constants may hold functions, whose addresses are no version."
-    return [x for m in modules for _, x in sorted(vars(m).items()) if getattr(x, "__module__", None) == m.__name__ and (inspect.isfunction(x) or inspect.isclass(x))]
-
 def _digests(folder):
     "{name: digest} of all files in `folder` that recordings are read from, the JSON files and events beside them included."
     folder = corpus_folder(folder, "gaze recordings")
@@ -293,7 +288,7 @@ def _digests(folder):
 def average_fixations(store:Store, recordings:str="", counted:str="fixations", images:int=64) -> int:
     """The average number of fixated points a look, rounded, at least 1, in the `recordings` (a folder); without them, of the simulated annotators
     on `images` built-in faces. Counted once and kept in `store`. See `Gaze.average`."""
-    code = code_version(gaze_of, Gaze, _people, one_eye, sorted_out, not_looked_at, *_defined(_fixations, _recordings, *(() if recordings else (_simulation,))))
+    code = code_version(average_fixations, without=(study,) if recordings else ())
     source = _digests(recordings) if recordings else dict(simulated=images)
     entry = store.entry("gaze", source=source, counted=counted, code=code)
     with entry.lock():

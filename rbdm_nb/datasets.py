@@ -2,13 +2,14 @@
 
 # %% auto #0
 __all__ = ['EXPRESSIONS', 'ALIASES', 'SEPARATORS', 'SYSTEM', 'SPLIT_FOLDERS', 'SPLIT_CODES', 'BEHIND', 'MEMORY', 'MANY',
-           'CORPORA', 'SPLITS', 'class_index', 'no_skips', 'pick', 'Corpus', 'pixel_digests', 'twins', 'in_both',
-           'without_twins', 'twin_lines', 'short_name', 'find_rows', 'stratified', 'tidy', 'inside', 'leads_inside',
-           'name_key', 'alike', 'Problems', 'text_coding', 'separator', 'csv_rows', 'read_csv', 'corpus_folder',
-           'of_system', 'is_picture', 'shown', 'pictures_in', 'link_to', 'look_into', 'files_below', 'without_repeats',
-           'split_of_name', 'hash_order', 'divide', 'divide_groups', 'header_shape', 'told_late', 'header_shapes',
-           'common_shape', 'read_file', 'read_bytes', 'read_alike', 'read_now', 'read_on_demand', 'read_images',
-           'resized', 'corpus_module', 'known_options', 'load', 'label_counts', 'Check', 'twin_notes', 'check']
+           'CORPORA', 'SPLITS', 'class_index', 'misspelt', 'no_skips', 'pick', 'Corpus', 'pixel_digests', 'twins',
+           'in_both', 'without_twins', 'twin_lines', 'short_name', 'find_rows', 'stratified', 'tidy', 'inside',
+           'leads_inside', 'name_key', 'alike', 'Problems', 'text_coding', 'separator', 'csv_rows', 'read_csv',
+           'corpus_folder', 'of_system', 'is_picture', 'shown', 'pictures_in', 'link_to', 'look_into', 'files_below',
+           'without_repeats', 'split_of_name', 'hash_order', 'divide', 'divide_groups', 'header_shape', 'told_late',
+           'header_shapes', 'common_shape', 'read_file', 'read_bytes', 'read_alike', 'read_now', 'read_on_demand',
+           'read_images', 'resized', 'corpus_module', 'known_options', 'load', 'option_value', 'option_values',
+           'read_options', 'label_counts', 'Check', 'twin_notes', 'check']
 
 # %% ../nbs/01_datasets.ipynb #37926dcf
 import csv, hashlib, importlib, inspect, os, re, unicodedata, warnings
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 
-import numpy as np, pandas as pd
+import numpy as np, pandas as pd, yaml
 from PIL import Image
 from .images import (FORMATS, MAX_PIXELS, SUFFIXES, THREADS, LazyImages, compact, decode, each, fit, index_images, indexed, is_grey, one_picture,
                             open_image, square, stored_or, to_8bit, upright_size)
@@ -32,14 +33,23 @@ ALIASES = {"neutrality": "neutral", "happiness": "happy", "joy": "happy", "sadne
 # %% ../nbs/01_datasets.ipynb #587e8eb5
 def class_index(name, classes=EXPRESSIONS):
     """Index of the class called `name` in `classes`; case, spaces around it and the `ALIASES` do not matter.
-    ValueError with the nearest known name where there is none."""
+    ValueError where there is none, with the known name that it is a misspelling of."""
     if name in classes: return classes.index(name)
     folded = [c.casefold() for c in classes]
     key = str(name).strip().casefold()
     if key not in folded: key = ALIASES.get(key, key)
     if key in folded: return folded.index(key)
     known = folded + [a for a, c in ALIASES.items() if c in folded]
-    raise ValueError(f"unknown label {name!r}{suggest(key, known)}")
+    near = [k for k in known if misspelt(key, k)]
+    raise ValueError(f"unknown label {name!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(classes)}"))
+
+def misspelt(word, right) -> bool:
+    """Is `word` the word `right` with one letter too many, too few, wrong or swapped, not the first? More is another word:
+    'Angst' is not a misspelt 'angry', and 'mad' no 'sad'."""
+    if word[:1] != right[:1] or abs(len(word) - len(right)) > 1 or word == right: return False
+    n = next((k for k, (a, b) in enumerate(zip(word, right)) if a != b), min(len(word), len(right)))
+    a, b = word[n:], right[n:]
+    return a[1:] == b or a == b[1:] or a[1:] == b[1:] or (a[:2] == b[:2][::-1] and a[2:] == b[2:])
 
 # %% ../nbs/01_datasets.ipynb #e902bf1a
 def no_skips(): return pd.DataFrame({"name": [], "reason": []}, dtype=object)
@@ -585,6 +595,47 @@ def load(name, root=None, split="train", drop_twins=False, **options):
     if split not in SPLITS: raise ValueError(f"unknown split {split!r}{suggest(split, SPLITS)}")
     corpus = loader(root, split=split, **known_options(loader, options, name))
     return without_twins(corpus, load(name, root, "train", **options)) if drop_twins and split != "train" else corpus
+
+# %% ../nbs/01_datasets.ipynb #7f9d1788
+_NAMES = ("names", "classes")                            # lists of names
+_TEXTS = ("group", "image_column", "label_column")       # taken letter by letter
+_PAIRS = re.compile(r"""(?:[^\s"'\[]|"[^"]*"|'[^']*'|\[[^\]]*\])+""")
+
+def option_value(key, text):
+    "What the text of an option's value means; `ValueError` where it cannot be read."
+    bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+    if key in _TEXTS: return bare
+    if key in _NAMES and bare != "found": return [n.strip().strip("\"'") for n in bare.removeprefix("[").removesuffix("]").split(",") if n.strip()]
+    try: value = yaml.safe_load(text)
+    except yaml.YAMLError: raise ValueError("cannot read the value; lists are written [a, b]") from None
+    try: return float(value) if isinstance(value, str) else value      # YAML takes 1e-3 for text
+    except ValueError: return value
+
+def option_values(pairs, said="") -> dict:
+    "{key: value} of texts key=value; `ValueError` for anything else, which begins with `said`."
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not (key.strip() and equals): raise ValueError(f"{said}{pair}: write key=value, such as image_size=48")
+        if key.strip() in values: raise ValueError(f"{said}{pair}: {key.strip()} is given twice")
+        try: values[key.strip()] = option_value(key.strip(), text.strip())
+        except ValueError as error: raise ValueError(f"{said}{pair}: {error}") from None
+    return values
+
+def read_options(text:str, name:str, said="options", taken=("root", "split", "image_size")) -> dict:
+    """Options of the corpus `name` as a notebook's parameter `said` gives them: "classes=found label_column=digit".
+
+    `ValueError` for what cannot be read, for an option that the corpus has not, with the nearest it has, and for those `taken`."""
+    pairs = _PAIRS.findall(text)
+    if "".join("".join(pairs).split()) != "".join(text.split()): raise ValueError(f"{said} {text!r}: a quote or bracket is not closed")
+    options = option_values(pairs, f"{said} ")
+    for key in options:
+        if key in taken: raise ValueError(f"{said}: {key} is not an option here; the notebook has parameters for it")
+    loader = corpus_module(name).load
+    own = [k for k in inspect.signature(loader).parameters if k not in taken]
+    for key in options:
+        if key not in own: raise ValueError(f"{said}: {name} has no option {key!r}{suggest(key, own)}")
+    return options
 
 # %% ../nbs/01_datasets.ipynb #fa812d95
 def label_counts(name, root=None, **options):

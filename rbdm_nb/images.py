@@ -4,8 +4,8 @@
 __all__ = ['FORMATS', 'SUFFIXES', 'MAX_PIXELS', 'BITS', 'FOREIGN', 'TURNS', 'TOLD', 'THREADS', 'BLOCK', 'DISK', 'is_grey',
            'is_deep', 'white_of', 'high_byte', 'grey_16', 'colour_16', 'to_8bit', 'foreign', 'one_picture',
            'open_image', 'orientation', 'upright_size', 'square', 'fit', 'decode', 'check_box', 'each', 'LazyImages',
-           'Paths', 'compact', 'cache_folder', 'stamps', 'index_file', 'load_index', 'save_index', 'examine', 'indexed',
-           'RowFile', 'index_images', 'size_of', 'stored_or']
+           'Paths', 'compact', 'stamps', 'index_file', 'load_index', 'save_index', 'examine', 'indexed', 'RowFile',
+           'index_images', 'size_of', 'stored_or']
 
 # %% ../nbs/01i_images.ipynb #8065554c
 import hashlib, io, itertools, os, shutil, warnings
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2, numpy as np, PIL
 from PIL import Image
-from .notebooks import progress, write_atomic
+from .notebooks import cache_folder, progress, write_atomic
 
 # %% ../nbs/01i_images.ipynb #ab24f7f7
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
@@ -242,13 +242,8 @@ def compact(paths):
     return Paths(folder, [os.path.relpath(p, folder) for p in paths])
 
 # %% ../nbs/01i_images.ipynb #adace695
-def cache_folder():
-    "Folder of what is remembered about files: the environment's RBDM_CACHE, else rbdm_nb in the user's cache."
-    folder = os.environ.get("RBDM_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "rbdm_nb")
-    return Path(folder).expanduser()
-
 def stamps(paths, tags=None):
-    "(N,) array of `key` (of path and `tags[k]`, bytes), `size` and `time` of last change in ns of the files at `paths`; size -1 where there is none."
+    "(N,) array of `key` (of path and `tags[k]`, bytes), `size` and `time` of last change (of what it holds, or of the entry) in ns of the files at `paths`; size -1 where there is none."
     out = np.zeros(len(paths), [("key", "u8"), ("size", "i8"), ("time", "i8")])
     key, size, time = out["key"], out["size"], out["time"]
     for k in range(len(paths)):
@@ -257,14 +252,14 @@ def stamps(paths, tags=None):
         key[k] = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
         try: found = os.stat(path)
         except (OSError, ValueError): size[k] = -1
-        else: size[k], time[k] = found.st_size, found.st_mtime_ns
+        else: size[k], time[k] = found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)   # the latter cannot be set back
     return out
 
 # %% ../nbs/01i_images.ipynb #46e59ced
 def index_file(folder, **what):
     "The index entry of the store in `cache_folder` for files below `folder`, about `what` (JSON values); None, with a warning, where it cannot be kept."
     from rbdm_nb.store import Store, code_version
-    code = code_version(open_image, one_picture, to_8bit, grey_16, colour_16, white_of, high_byte, orientation, upright_size, is_deep, is_grey, square, fit, decode)
+    code = code_version(decode)
     entry = Store(cache_folder()).entry("index", folder=os.path.realpath(folder), code=code, pillow=PIL.__version__, opencv=cv2.__version__, **what)
     try: entry.file("files.npy")
     except OSError as e: return warnings.warn(f"what is known about the files of {folder} cannot be kept in {cache_folder()} ({e.strerror}); set RBDM_CACHE", stacklevel=2)
@@ -272,7 +267,7 @@ def index_file(folder, **what):
 
 def load_index(entry, dtype):
     "The table of an index entry; an empty one where there is none, or where it cannot be used."
-    try: table = np.load(entry.path/"files.npy", allow_pickle=False)
+    try: table = np.load(entry.checked("files.npy"), allow_pickle=False)
     except (AttributeError, OSError, ValueError, EOFError): return np.zeros(0, dtype)
     return table if table.dtype == dtype and table.ndim == 1 else np.zeros(0, dtype)
 
@@ -282,7 +277,7 @@ def save_index(entry, known, rows):
     table = table[np.argsort(table["key"], kind="stable")]
     def write(path):
         with open(path, "wb") as f: np.save(f, table)
-    if entry: write_atomic(entry.file("files.npy"), write); entry.finish(files=len(table))
+    if entry: write_atomic(entry.file("files.npy"), write); entry.finish(loose=("pixels",), files=len(table))
     return table
 
 # %% ../nbs/01i_images.ipynb #f34c51fa

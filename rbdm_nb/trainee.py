@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'FIELDS', 'mask_schedule', 'train', 'faces', 'masks_of', 'condition_name', 'tag_of', 'probabilities',
-           'crossed_weights', 'fusion', 'decisions', 'class_f1', 'copies', 'copies_sentence', 'run_condition',
-           'record_text', 'records', 'missing']
+           'crossed_weights', 'fusion', 'decisions', 'aligned', 'class_f1', 'copies', 'copies_sentence',
+           'run_condition', 'record_text', 'records', 'missing']
 
 # %% ../nbs/06_trainee.ipynb #3e2fea15
 import json
@@ -17,7 +17,7 @@ from .notebooks import output as output_folder, save_text, write_atomic
 from .relevance import maps
 from .reproducibility import numerics
 from .store import Store
-from .trainer import corpora, trainer_from
+from .trainer import check_options, corpora, matched, names_of, side, speak, trainer_from
 from .training import Run, confusion_matrix, fit, macro_f1, predict
 
 # %% ../nbs/06_trainee.ipynb #71165166
@@ -39,11 +39,12 @@ def train(store:Store, train, valid, masks:Masks=None, switch_epoch:int=9, archi
 
 # %% ../nbs/06_trainee.ipynb #6d5a87dc
 @lru_cache(maxsize=1)
-def _faces(corpus, root, limit, seed, size, difficulty): return corpora(corpus, root, limit, seed, domain="wild", size=size, difficulty=difficulty)
+def _faces(corpus, root, limit, seed, size, difficulty, options):
+    return corpora(corpus, root, limit, seed, domain="wild", size=size, difficulty=difficulty, options=options)
 
 def faces(p) -> tuple:
     "Training and validation set of the Trainee, by the notebook parameters `p`."
-    return _faces(p.corpus, p.data_root, p.limit, p.seed, p.image_size, p.difficulty)
+    return _faces(p.corpus, p.data_root, p.limit, p.seed, p.image_size, p.difficulty, getattr(p, "options", ""))
 
 def masks_of(store:Store, p, mask:str, seed:int=0) -> tuple:
     "(masks, Trainer, relevance maps) of `mask` on the training set, by the parameters `p`; three times None for mask none. `seed` of random masks."
@@ -75,11 +76,18 @@ def crossed_weights(labels, a, b, steps:int=21) -> np.ndarray:
     best = [tried[np.argmax([score(w, half == 1 - h) for w in tried])] for h in (0, 1)]
     return np.where(half == 0, *best)
 
-def fusion(labels, trainer, trainee) -> list:
-    "One dict (rule, weight, f1, accuracy) for each rule, from the logits of both on the same images (n, classes); `weight` is the Trainer's, mean of the halves."
-    a, b = probabilities(trainer), probabilities(trainee)
+def fusion(labels, trainer, trainee, known=None) -> list:
+    """One dict (rule, weight, f1, accuracy) for each rule, from the logits of both on the same images (n, classes); `weight` is the Trainer's, mean of the halves.
+
+    `known` (classes,) bool: classes that the Trainer knows, None for all. Alone it never says another. Together, it has no opinion on those:
+    they keep the Trainee's probability, and the Trainer shares out the rest."""
+    alone, b = probabilities(trainer), probabilities(trainee)
+    a = alone
+    if known is not None and not np.all(known):
+        alone = np.where(known, alone, 0)/alone[:, known].sum(1, keepdims=True)
+        a = np.where(known, alone*b[:, known].sum(1, keepdims=True), b)
     w = crossed_weights(labels, a, b)[:, None]
-    fused = dict(trainer=(a, None), trainee=(b, None), mean=((a + b)/2, 0.5), weighted=(w*a + (1 - w)*b, float(w.mean())), product=(a*b, None))
+    fused = dict(trainer=(alone, None), trainee=(b, None), mean=((a + b)/2, 0.5), weighted=(w*a + (1 - w)*b, float(w.mean())), product=(a*b, None))
     return [dict(rule=rule, weight=weight, f1=macro_f1(labels, q.argmax(1)), accuracy=float((q.argmax(1) == labels).mean())) for rule, (q, weight) in fused.items()]
 
 # %% ../nbs/06_trainee.ipynb #d60d926b
@@ -93,11 +101,26 @@ def decisions(store:Store, model, corpus) -> np.ndarray:
             entry.finish(images=len(corpus))
     return np.load(entry.file("logits.npy"), allow_pickle=False)
 
+def aligned(trainer, logits, classes, trainee) -> tuple:
+    """(Trainer's logits (n, classes), the Trainee's, which of `classes` the Trainer knows): its outputs brought into the order of `classes`, by name.
+
+    Outputs that are no class here are left out, which makes the others' probabilities conditional on these; a class that it does not know
+    has the logit 0 and is marked. `ValueError` where the names are not known, or fewer than two are shared."""
+    names = names_of(trainer, classes)
+    if len(names) != logits.shape[1]: raise ValueError(f"the Trainer knows {logits.shape[1]} classes, the Trainee {len(classes)}; fusion needs their names: trainer_classes")
+    place = matched(names, classes)
+    if (place >= 0).sum() < 2: raise ValueError(f"the Trainer's classes {', '.join(map(str, names))} and the Trainee's {', '.join(classes)} have fewer than two in common; fusion needs them")
+    mine, known = np.zeros((len(logits), len(classes)), logits.dtype), np.isin(np.arange(len(classes)), place)
+    mine[:, place[place >= 0]] = logits[:, place >= 0]
+    left, lacking = [str(n) for n, k in zip(names, place) if k < 0], [c for c, k in zip(classes, known) if not k]
+    if left or lacking: print("fusion by name; " + "; ".join([*([f"no class here: {', '.join(left)}"] if left else []), *([f"not known to the Trainer: {', '.join(lacking)}"] if lacking else [])]))
+    return mine, trainee, known
+
 def _fused(store, p, run, valid):
     "Fusion of the best epoch of `run` with the Trainer of the parameters `p`."
-    logits = decisions(store, trainer_from(store, p), valid)
-    if logits.shape[1] != len(valid.classes): raise ValueError(f"the Trainer knows {logits.shape[1]} classes, the Trainee {len(valid.classes)}; fusion needs the same ones")
-    return fusion(valid.labels, logits, run.logits())
+    trainer = trainer_from(store, p)
+    logits = decisions(store, trainer, valid)
+    return fusion(valid.labels, *aligned(trainer, logits, valid.classes, run.logits()))
 
 # %% ../nbs/06_trainee.ipynb #f0542b9d
 def class_f1(labels, predicted, classes:int) -> list:
@@ -118,7 +141,7 @@ def _about_trainer(p, trainer, relevance, masks):
     "What the record says of the Trainer."
     if trainer is None: return None
     trained = isinstance(trainer, Run) and trainer.entries
-    return dict(corpus=p.trainer_corpus, architecture=p.trainer, size=p.trainer_size, epochs=p.trainer_epochs, best_epoch=trainer.best_epoch if trained else None,
+    return dict(corpus=p.trainer_corpus, architecture=p.trainer, size=side(trainer), epochs=p.trainer_epochs, best_epoch=trainer.best_epoch if trained else None,
                 val_f1=float(trainer.curve.val_f1.max()) if trained else None, untrained=isinstance(trainer, Run) and not trained, method=p.method,
                 seconds=trainer.seconds if trained else 0, cpu_seconds=trainer.cpu_seconds if trained else 0, relevance_seconds=relevance.entry.seconds, mask_seconds=masks.entry.seconds)
 
