@@ -173,7 +173,7 @@ class Step(L.Layer):
     def compute_mask(self, inputs, mask=None): return self.masks(inputs, mask) if self.masks else None
 
     def __call__(self, inputs, *more, **options):
-        tensors = [t for t in tf.nest.flatten((inputs, more, options)) if keras.backend.is_keras_tensor(t)]
+        tensors = [t for t in tf.nest.flatten((inputs, more, options)) if hasattr(t, "_keras_history")]
         output = super().__call__(inputs, *more, **options)
         if tensors: self.enter(tensors, tf.nest.flatten(output)[0])
         return output
@@ -296,11 +296,15 @@ def _outputs(model):
 def _difference(model, network, xs, tolerance):
     "Why `network` differs from `model`: its first layer that does, and the remedy."
     if has_own_call(model): return f"its class {type(model).__name__} has a call of its own; build it from keras.Input and layers"
-    theirs, ours = _outputs(_functional(model)), _outputs(network)
+    theirs, ours = _outputs(model), _outputs(network)
     pairs = [(*a, b[1]) for name in theirs if name in ours for a, b in zip(theirs[name], ours[name])]
-    values = [keras.Model(net.inputs, [pair[k] for pair in pairs])(_alone(xs), training=False) for net, k in ((model, 1), (network, 2))]
-    layers = [pair[0] for pair, a, b in zip(pairs, *map(tf.nest.flatten, values)) if _gap(a, b, tolerance)]
-    layer = next((layer for layer in layers if not is_softmax(layer)), None)
+    if not pairs: return "its layers cannot be told apart; build it anew from keras.Input and layers"
+    run = lambda net, k: tf.nest.flatten(keras.Model(net.inputs, [pair[k] for pair in pairs])(_alone(xs), training=False))
+    first = lambda ours, theirs: next((p[0] for p, a, b in zip(pairs, ours, theirs) if not is_softmax(p[0]) and _gap(a, b, tolerance)), None)
+    own = run(model, 1)
+    chance = first(own, run(model, 1))
+    if chance is not None: return f"layer {chance.name!r} ({type(chance).__name__}) gives random values, as it is called with training=True; build the model without"
+    layer = first(own, run(network, 2))
     if layer is None: return "its layers agree and their outcome does not; build it anew from keras.Input and layers"
     return f"layer {layer.name!r} ({type(layer).__name__}) is the first that differs; replace it by layers of Keras, called without options, or use a gradient method"
 
@@ -385,10 +389,11 @@ class Explainer:
         try:
             self._build(model, copy_network if not has_own_call(model) else whole_network)
             self._compare(model)
-        except Exception:
+        except Exception as first:
             if not needs_no_copy or has_own_call(model): raise
             self._build(model, whole_network)
-            self._compare(model)
+            try: self._compare(model)
+            except ValueError: raise first
 
     def _build(self, model, copy):
         self.graph = Graph()
