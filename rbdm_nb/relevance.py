@@ -174,6 +174,7 @@ class Step(L.Layer):
 
     def __call__(self, inputs, *more, **options):
         tensors = [t for t in tf.nest.flatten((inputs, more, options)) if hasattr(t, "_keras_history")]
+        if tensors and hasattr(keras, "ops"): options.pop("training", None)   # Keras 3 lets the model's own call overrule it
         output = super().__call__(inputs, *more, **options)
         if tensors: self.enter(tensors, tf.nest.flatten(output)[0])
         return output
@@ -379,7 +380,7 @@ class Explainer:
     softmax at its end is left out. It is not changed, and its weights are used as they are at the time of a call.
     `bounds`: (low, high) of the input, scalars, one per channel, or arrays of its shape, a list of such pairs for several
     inputs; what methods with the z^B-rule need. Raises `ValueError` for an unknown method, naming a layer that has no rule, or
-    where what would be explained does not compute what the model computes. A layer that is called with training=True by
+    where what would be explained does not compute what the model computes. In Keras 2 a layer that is called with training=True by
     the model itself works on the statistics of the batch, so the gradient's map depends on the images beside it."""
     def __init__(self, model, method="deep_taylor", bounds=None):
         self.name, self.method = method if isinstance(method, str) else "relevance", method_of(method)

@@ -203,10 +203,10 @@ def test_equals_innvestigate(oracle, name, kind, what):
 
 @pytest.mark.parametrize("what", ["lrp.z", "lrp.epsilon", "lrp.w_square", "lrp.flat"])
 def test_separable_is_two_maps(oracle, what):
-    "But to iNNvestigate, and to `deep_taylor_innvestigate2`. The z-rule is the same for both: what lies between cancels out."
+    "But to iNNvestigate. The z-rule is the same for both, as what lies between cancels out, and so is the flat one, where every output has as many inputs."
     model, images, reference, expected = oracle("average", "biased", what)
     got = explained(model, images, SAME[what][1])
-    assert (error(got, expected.sum(-1)) < 1e-4) == (what == "lrp.z")
+    assert (error(got, expected.sum(-1)) < 1e-4) == (what in ("lrp.z", "lrp.flat"))
     options = dict(epsilon=EPSILON) if what == "lrp.epsilon" else {}
     name = {"lrp.w_square": "lrp_wsquare"}.get(what, what.replace(".", "_"))
     assert error(got, reference.relevance(images, name, **options).sum(-1)) < 1e-4

@@ -146,7 +146,10 @@ def test_gradient_methods_refuse_nothing(what):
     for a, b in zip(before, model.get_weights()): np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("what", [*OPTIONS, *OPERATORS])
+TRAINING = ("batch normalisation in training", "nested")   # which Keras 3 overrules in inference mode
+
+
+@pytest.mark.parametrize("what", [w for w in [*OPTIONS, *OPERATORS] if not KERAS_3 or w not in TRAINING])
 @pytest.mark.parametrize("method", ["deep_taylor", "lrp_epsilon"])
 def test_rules_refuse_what_they_do_not_know(what, method):
     with pytest.raises(ValueError, match="(layer|operation) '.*(gradient method|replace it|in its place)"): Explainer(after_conv((OPTIONS | OPERATORS)[what]), method)
@@ -164,6 +167,14 @@ def test_class_with_a_call_of_its_own():
         with pytest.raises(ValueError, match="call of its own"): Explainer(net, "deep_taylor")
 
 
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 keeps training=True")
+@pytest.mark.parametrize("what", TRAINING)
+def test_keras_3_overrules_training(what):
+    model, x = after_conv(OPTIONS[what]), images((8, 8, 3))
+    for method in ("gradient", "lrp_epsilon", "deep_taylor_canonized"): assert error(explained(model, x, method)[1], true_gradient(model, x)[1]) < 1e-5
+
+
+@pytest.mark.skipif(KERAS_3, reason="Keras 3 overrules training=True")
 def test_random_at_inference_is_refused():
     with pytest.raises(ValueError, match="dropout"): Explainer(after_conv(lambda y: L.Dropout(0.5, name="dropout")(y, training=True)), "gradient")
     with pytest.raises(ValueError, match="'dropout'.*training=True"): Explainer(after_conv(lambda y: L.Dropout(0.5, name="dropout")(y, training=True)), "lrp_z")
