@@ -174,7 +174,8 @@ class Method:
     `start`: relevance of the chosen output: its "value", its value where "positive", or "one". `fold`: batch
     normalisation is made part of the neighbouring kernel; without a neighbour it is a kernel itself. `samples`: the inputs
     to average over (`Path`, `Noise`). `times_input`: the result is multiplied by the input (less the baseline).
-    `needs_relu`: why activations other than ReLU are refused; empty if they are not."""
+    `needs_relu`: why activations other than ReLU are refused; empty if they are not. `whole`: a separable convolution is
+    one map, of whose two kernels a rule takes the same part; else two maps, one after the other."""
     kernel: object = GRADIENT
     affine: object = GRADIENT
     sum: object = GRADIENT
@@ -186,6 +187,10 @@ class Method:
     times_input: bool = False
     samples: object = None
     needs_relu: str = ""
+    whole: bool = False
+
+    @property
+    def follows_gradient(self) -> bool: return self.dense is None and self.first is None and self.kernel == self.affine == self.sum == GRADIENT
 
     @property
     def needs_bounds(self) -> bool: return isinstance(self.first, Rule) and any(t.x in ("low", "high") for s in self.first.shares for t in s.terms)
@@ -272,8 +277,8 @@ def deep_taylor() -> Method:
     return Method(affine=PASS, **_TAYLOR)
 
 def deep_taylor_innvestigate2() -> Method:
-    "As iNNvestigate 2: batch normalisation by its gradient."
-    return Method(**_TAYLOR)
+    "As iNNvestigate 2: batch normalisation by its gradient, a separable convolution as one map."
+    return Method(whole=True, **_TAYLOR)
 
 def deep_taylor_bounded() -> Method:
     "`deep_taylor` with the z^B-rule for the layers that see the input; needs the bounds of the input (Montavon et al. 2017, eq. 18)."

@@ -25,7 +25,7 @@ def layers(*names): return tuple(getattr(L, n) for n in names if hasattr(L, n))
 KERNEL = layers("Dense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
 SEPARABLE, DEPTHWISE = layers("SeparableConv1D", "SeparableConv2D"), layers("DepthwiseConv1D", "DepthwiseConv2D")
 TRANSPOSED = layers("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
-DIAGONAL = layers("BatchNormalization", "Rescaling")
+DIAGONAL = layers("BatchNormalization", "Rescaling", "Normalization")
 AVERAGE = layers(*[f"{g}AveragePooling{d}D" for g in ("", "Global") for d in (1, 2, 3)])
 UPSAMPLING = layers(*[f"UpSampling{d}D" for d in (1, 2, 3)])
 MAXIMUM = layers(*[f"{g}MaxPooling{d}D" for g in ("", "Global") for d in (1, 2, 3)])
@@ -52,7 +52,8 @@ def evaluate(layer, *xs):
 class Linear:
     """The linear map of a layer: `matrix(part)` (I, J) with its kernels' `part` (key of `PARTS`), `bias` (J,), `present` (I, J).
 
-    A separable convolution has two kernels; "all" is their product, any other part the product of the two kernels' parts."""
+    A separable convolution is two maps: `stages` are the depthwise and the pointwise one, as layers of their own. As one map
+    its "all" is the product of its two kernels, any other part the product of the two kernels' parts."""
     def __init__(self, layer, shape):
         self.copy, self.shape, self.matrices = twin(layer, dtype="float32" if "Pooling3D" in type(layer).__name__ else "float64"), shape, {}   # the former has no float64
         self.outputs = evaluate(self.copy, np.zeros((1, *shape))).shape[1:]
@@ -61,6 +62,7 @@ class Linear:
         self.kernels, self.dense = weights[:-1] if with_bias else weights, isinstance(layer, L.Dense)
         self.separable, self.with_bias = isinstance(layer, SEPARABLE), with_bias
         self.bias = self._output(weights, np.zeros((1, *shape)))[0]
+        self.stages = stages_of(layer, shape) if self.separable else [self]
 
     def _output(self, weights, x):
         if weights: self.copy.set_weights(weights)
@@ -83,18 +85,38 @@ class Linear:
         if isinstance(self.copy, DEPTHWISE): last = last * scale.reshape(last.shape[-2:])      # kernels end in (channel, multiplier)
         elif isinstance(self.copy, TRANSPOSED): last = last * scale[:, None]                  # ... in (output, input)
         else: last = last * scale                                                             # ... in (input, output)
-        return self._changed([*first, last], self.bias * np.resize(scale, self.bias.shape) + np.resize(shift, self.bias.shape))
+        whole = self._changed([*first, last], self.bias * np.resize(scale, self.bias.shape) + np.resize(shift, self.bias.shape))
+        if self.separable: whole.stages = [self.stages[0], self.stages[1].after(scale, shift)]
+        return whole
 
     def before(self, scale, shift):
         "x * scale + shift (both per input channel), then this map. Padding comes after, so the shift counts only where there is an input."
         first, *rest = self.kernels
         first = first * (scale if isinstance(self.copy, TRANSPOSED) else scale[:, None])
-        return self._changed([first, *rest], self.bias + np.resize(shift, len(self.matrix())) @ self.matrix())
+        whole = self._changed([first, *rest], self.bias + np.resize(shift, len(self.matrix())) @ self.matrix())
+        if self.separable: whole.stages = [self.stages[0].before(scale, shift), self.stages[1]]
+        return whole
 
     def _changed(self, kernels, bias):
         folded = Linear.__new__(Linear)
         vars(folded).update(vars(self) | {"kernels": kernels, "bias": bias, "matrices": {}})
+        folded.stages = [folded]
         return folded
+
+
+def stages_of(layer, shape):
+    "The depthwise and the pointwise convolution of a separable `layer`, a `Linear` each."
+    d = len(layer.kernel_size)
+    options = {k: getattr(layer, k) for k in ("kernel_size", "padding", "dilation_rate", "depth_multiplier")}
+    strides = layer.strides if d == 2 else layer.strides[0]
+    depthwise = getattr(L, f"DepthwiseConv{d}D")(strides=strides, use_bias=False, **options)
+    pointwise = getattr(L, f"Conv{d}D")(layer.filters, 1, use_bias=layer.use_bias)
+    middle = depthwise(np.zeros((1, *shape), "float32")).shape[1:]
+    pointwise.build((None, *middle))
+    first, *rest = layer.get_weights()
+    depthwise.set_weights([first])
+    pointwise.set_weights(rest)
+    return [Linear(depthwise, shape), Linear(pointwise, tuple(middle))]
 
 
 class Diagonal:
@@ -107,6 +129,10 @@ class Diagonal:
 
 def scale_and_shift(layer, channels):
     "(scale, shift) per channel of a BatchNormalization at inference or a Rescaling: gamma / sqrt(var + eps), beta - mean * scale."
+    if isinstance(layer, L.Normalization):
+        mean, deviation = (np.broadcast_to(np.ravel(v), channels).astype("float64") for v in (layer.mean, np.sqrt(layer.variance)))
+        deviation = np.maximum(deviation, 1e-7)
+        return 1 / deviation, -mean / deviation
     if isinstance(layer, L.Rescaling): return np.broadcast_to(np.float64(layer.scale), channels).copy(), np.broadcast_to(np.float64(layer.offset), channels).copy()
     value = lambda v, default: np.full(channels, default) if v is None else np.asarray(v, "float64")
     gamma, beta = value(layer.gamma if layer.scale else None, 1.), value(layer.beta if layer.center else None, 0.)
@@ -204,7 +230,7 @@ class Method:
     z^B where the input is seen, with relevance passed on by scaling before it. `norm`, `scale` (BatchNormalization,
     Rescaling; the latter as the former unless given): a rule, or "pass". `activation`, `inner` (activation inside a layer): "pass",
     "gradient", "guided". `average`, `merge`: "z", "gradient", average pooling also "argmax" (upsampling then z). `fold`: batch normalisation goes into its neighbour; one that has none follows
-    `norm`. `formula`: scale and shift of batch normalisation, as they are or as iNNvestigate has them."""
+    `norm`. `whole`: separable convolutions as one map. `formula`: scale and shift of batch normalisation, as they are or as iNNvestigate has them."""
     start: str
     dense: object
     convolution: object
@@ -217,6 +243,7 @@ class Method:
     fold: bool = False
     first: bool = False
     formula: str = "map"
+    whole: bool = False
 
 
 def lrp(rule, norm=z, **o): return Method("logit", rule, rule, norm, **o)
@@ -231,7 +258,7 @@ def taylor(norm, **o): return Method("positive", z_plus, z_plus, norm, **({"acti
 METHODS = {"gradient": slopes(), "guided_backprop": slopes("guided"),
            "lrp_z": lrp(z), "lrp_epsilon": lrp(epsilon, epsilon), "lrp_gamma": lrp(gamma), "lrp_alpha_beta": lrp(alpha_beta),
            "lrp_wsquare": lrp(wsquare), "lrp_flat": lrp(flat),
-           "deep_taylor": taylor("pass"), "deep_taylor_innvestigate2": taylor(gradient), "deep_taylor_bounded": taylor("pass", first=True),
+           "deep_taylor": taylor("pass"), "deep_taylor_innvestigate2": taylor(gradient, whole=True), "deep_taylor_bounded": taylor("pass", first=True),
            "deep_taylor_canonized": taylor(z_plus, scale="pass", activation="pass", average="z", merge="z", fold=True, first=True),
            "lrp_composite": Method("logit", epsilon, gamma, gamma, epsilon, fold=True, first=True),
            "lrp_argmax": Method("logit", z_plus, argmax, argmax, z, average="argmax", fold=True)}
@@ -410,9 +437,13 @@ class Reference:
 
     def _at_kernel(self, call, x, r, method, options, ranges):
         m = call.data["map"]
-        if method.first and call.inputs[0] in ranges: return bounded(m, x, r, *ranges[call.inputs[0]])
         rule = method.dense if m.dense else method.convolution
-        return rule(m, x, r, **options.get(rule.__name__, {}))
+        stages = [m] if method.whole else m.stages
+        for k, stage in reversed(list(enumerate(stages))):
+            given = x if k == 0 else x @ stages[0].matrix() + stages[0].bias
+            first = k == 0 and method.first and call.inputs[0] in ranges
+            r = bounded(stage, given, r, *ranges[call.inputs[0]]) if first else rule(stage, given, r, **options.get(rule.__name__, {}))
+        return r
 
     def _at_diagonal(self, call, x, r, method, options, ranges):
         rule = method.norm if isinstance(call.layer, L.BatchNormalization) or method.scale is None else method.scale

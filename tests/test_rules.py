@@ -61,6 +61,8 @@ KERNELS = {   # each branch: shape of its input, function from input to output; 
     "depthwise, multiplier": (IMAGE, chain(L.DepthwiseConv2D(3, padding="same", depth_multiplier=2), L.DepthwiseConv2D(2, strides=2, activation="relu"))),
     "depthwise, dilation": (IMAGE, chain(L.DepthwiseConv2D(2, dilation_rate=2))),
     "separable": (IMAGE, chain(L.SeparableConv2D(3, (3, 2), padding="same", depth_multiplier=2), L.SeparableConv2D(3, 2, strides=2, activation="relu"))),
+    "depthwise 1D": ((9, 2), chain(L.DepthwiseConv1D(3, padding="same", depth_multiplier=2), L.DepthwiseConv1D(2, strides=2, activation="relu"))),
+    "separable 1D": ((9, 2), chain(L.SeparableConv1D(3, 3, padding="same", depth_multiplier=2), L.SeparableConv1D(2, 2, dilation_rate=2, activation="relu"))),
     "separable, after ReLU": (IMAGE, chain(conv(activation="relu"), L.SeparableConv2D(3, 2)))}
 SCALING = {
     "normalisation after conv": (IMAGE, chain(conv(), norm(), L.ReLU(), conv(k=3, padding="same"), norm(scale=False), L.Activation("relu"))),
@@ -70,6 +72,7 @@ SCALING = {
     "normalisation and dense": ((7,), chain(L.Dense(6, use_bias=False), norm(), L.ReLU(), norm(), L.Dense(4))),
     "normalisation and depthwise": (IMAGE, chain(L.DepthwiseConv2D(2, depth_multiplier=2), norm(), L.ReLU(), norm(), L.DepthwiseConv2D(2, padding="same"))),
     "normalisation and separable": (IMAGE, chain(L.SeparableConv2D(3, 2), norm(), L.ReLU(), norm(), L.SeparableConv2D(3, 2, padding="same"))),
+    "normalising layer first": (IMAGE, chain(L.Normalization(mean=[0.1, -0.2], variance=[0.5, 2.]), conv(activation="relu"))),
     "rescaling first": ((7,), chain(L.Rescaling(0.5, 0.25), L.Dense(4))),
     "rescaling": ((7,), chain(L.Dense(5), L.Rescaling(-1.5, 0.25), L.Dense(4))),
     "multiplication": ((7,), chain(L.Dense(5), L.Rescaling(-2.), L.Dense(4)))}
