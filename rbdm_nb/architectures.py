@@ -90,8 +90,8 @@ def build(architecture:str, classes:int, input_shape:tuple, bn_momentum:float=No
 # %% ../nbs/02a_architectures.ipynb #6e9f3a02
 def _sides(layer):
     "Sides of the input of `layer`, None for one that is not known; all are None if it is used at several places."
-    try: return tuple(layer.input.shape)[1:-1]
-    except (AttributeError, ValueError, RuntimeError): return (None,)*len(layer.strides)
+    if len(layer._inbound_nodes) != 1: return (None,)*len(layer.strides)
+    return tuple(layer.input.shape)[1:-1]
 
 def _kernel_gradient_crashes(layer):
     L = tf.keras.layers

@@ -530,7 +530,8 @@ class Maps(NamedTuple):
     @property
     def empty(self) -> int:
         "Number of maps that are zero everywhere."
-        return int(empty_maps(self.relevance).sum()) if "empty" not in self.entry.meta else self.entry.meta["empty"]
+        meta = self.entry.meta if self.entry.complete else {}
+        return meta["empty"] if "empty" in meta else int(empty_maps(self.relevance).sum())
 
 def _batch_maps(explainer, corpus, prepare, start, stop, batch_size):
     "Relevance and logits of images start:stop of `corpus`, in batches of exactly `batch_size`."
