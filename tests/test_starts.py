@@ -60,7 +60,11 @@ def spread(a, b): return np.abs(a - b).max()/np.abs(b).max()
 def test_a_constant_changes_nothing(method, over, norm):
     "Bound: a bias of 5 is itself rounded to 5e-7."
     model, x = network(norm=norm), images()
-    low, here, high = (Explainer(plus(model, c), method, (-1, 1), over)(x) for c in (-5, 0, 5))
+    explainer, found, weights = Explainer(model, method, (-1, 1), over), [], model.get_weights()
+    for constant in (-5, 0, 5):
+        model.set_weights([*weights[:-1], weights[-1] + np.float32(constant)])
+        found.append(explainer(x))
+    low, here, high = found
     assert here.any((1, 2)).all() and spread(low, here) < 1e-5 and spread(high, here) < 1e-5
 
 
@@ -70,23 +74,25 @@ def test_without_a_start_a_constant_decides():
     assert not low.any() and Explainer(plus(model, 50))(x).any((1, 2)).all()
 
 
-@pytest.mark.parametrize("end", ["none", "inside", "layer"])
+DIVIDING = ["gradient", "input_x_gradient", "guided_backprop", "lrp_z", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta", "lrp_wsquare", "lrp_flat",
+            "deep_taylor", "deep_taylor_bounded", "lrp_composite", "lrp_argmax"]
+
+
 @pytest.mark.parametrize("over", COMPARED)
-@pytest.mark.parametrize("method", ["gradient", "input_x_gradient", "guided_backprop", "lrp_z", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta", "lrp_wsquare", "lrp_flat", "deep_taylor", "deep_taylor_bounded", "lrp_composite"])
+@pytest.mark.parametrize("method, end", [*((m, "none") for m in DIVIDING), ("deep_taylor", "inside"), ("deep_taylor", "layer"), ("lrp_epsilon", "layer")])
 def test_the_map_is_that_of_the_difference_as_an_output(method, over, end):
     "Against the slow reference, on a network whose last layer computes the difference."
-    model, x = network(), images(4)
+    model, x = network(), images(2)
     logits = model(x).numpy()
     order = np.argsort(-logits, 1)
     got, own = Explainer(with_end(model, end), method, (-1, 1), over).explain(x)
     np.testing.assert_allclose(own, logits, rtol=1e-4, atol=1e-5)
-    name = dict(lrp_alpha_beta="lrp_alpha_beta").get(method, method)
     for k, (c, r) in enumerate(order[:, :2]):
         plain = difference(model, over, c, r)
         expected = Explainer(plain, method, (-1, 1))(x[k:k + 1], int(c))[0]
         assert spread(got[k], expected) < 1e-4
         if method in ("lrp_epsilon", "lrp_gamma", "deep_taylor"):
-            slow = Reference(plain).relevance(x[k:k + 1], name)
+            slow = Reference(plain).relevance(x[k:k + 1], method)
             assert spread(got[k], slow[0].sum(-1)) < 1e-4
 
 
@@ -99,7 +105,7 @@ def with_end(model, end):
 def test_a_path_keeps_the_runner_up_of_its_image():
     "Integrated gradients add up to the change of the difference, though on the way another class is second."
     model, x = network(), images()
-    order = np.argsort(-model(x).numpy(), 1)
+    order = np.argsort(-model(x).numpy(), 1)[:, :2]
     from rbdm_nb.rules import integrated_gradients
     got = Explainer(model, integrated_gradients(256), start="over_runner_up")(x)
     gap = lambda x: np.array([row[c] - row[r] for row, (c, r) in zip(model(x).numpy(), order)])
@@ -178,9 +184,9 @@ def test_maps_that_are_empty_for_another_reason_are_told():
 
 
 def test_stored_maps_and_their_masks_count_them(tmp_path, capsys):
-    corpus = load("synthetic", n=8, image_size=12, domain="studio", seed=0)
+    corpus = load("synthetic", n=8, image_size=16, domain="studio", seed=0)
     prepare = lambda x: x.astype("float32")/127.5 - 1
-    i = L.Input((12, 12, 3))
+    i = L.Input((16, 16, 3))
     model = keras.Model(i, L.Dense(4, bias_initializer=keras.initializers.Constant(-1000.))(L.GlobalAveragePooling2D()(L.Conv2D(3, 3, activation="relu")(i))))
     for again in range(2):
         kept = maps(model, corpus, prepare, Store(tmp_path), batch_size=5, trainer="negative")
