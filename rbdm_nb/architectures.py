@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['VGGFACE_MEAN_BGR', 'VGGFACE_BLOCKS', 'ARCHITECTURES', 'MINIMUM_SIZE', 'resize', 'scale', 'preprocess',
-           'CountedDropout', 'build']
+           'CountedDropout', 'build', 'unsafe_to_train', 'check_trainable']
 
 # %% ../nbs/02a_architectures.ipynb #c5317479
 import numpy as np, tensorflow as tf
@@ -86,3 +86,29 @@ def build(architecture:str, classes:int, input_shape:tuple, bn_momentum:float=No
     for layer in model.layers:
         if bn_momentum is not None and isinstance(layer, tf.keras.layers.BatchNormalization): layer.momentum = bn_momentum
     return model
+
+# %% ../nbs/02a_architectures.ipynb #6e9f3a02
+def _sides(layer):
+    "Sides of the input of `layer`, None for one that is not known; all are None if it is used at several places."
+    if len(layer._inbound_nodes) != 1: return (None,)*len(layer.strides)
+    return tuple(layer.input.shape)[1:-1]
+
+def _kernel_gradient_crashes(layer):
+    L = tf.keras.layers
+    transposed = isinstance(layer, (L.Conv1DTranspose, L.Conv2DTranspose))
+    if not transposed and not isinstance(layer, (L.Conv1D, L.Conv2D)) or not layer.built or not layer.trainable: return False
+    few = layer.kernel.shape[-2] < 16   # inputs; of a transposed convolution, outputs
+    strided = [side for side, stride in zip(_sides(layer), layer.strides) if stride == 2]
+    even = transposed or any(side is None or side % 2 == 0 for side in strided)
+    return set(layer.kernel_size) == {1} and few and bool(strided) and even
+
+def unsafe_to_train(model) -> list:
+    "Names of the trainable layers in `model`, also inside other models and layers, whose kernel's gradient may end the process; sides that are not known count as even."
+    return [layer.name for layer in model._flatten_layers() if _kernel_gradient_crashes(layer)]
+
+def check_trainable(model):
+    "`ValueError` that names the layers for which training `model` may end the process, with the remedy."
+    if names := unsafe_to_train(model):
+        raise ValueError(f"training {', '.join(map(repr, names))} of model {model.name!r} may end the process: the gradient of a kernel of 1 × 1, stride 2 and fewer than 16 channels "
+                         "writes beyond its memory in TensorFlow. Put MaxPooling2D(1, strides=2) in front and give the layer strides=1, which computes the same; "
+                         "or give it 16 input channels (a transposed convolution: 16 filters) or kernel_size=3")

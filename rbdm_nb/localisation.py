@@ -120,12 +120,12 @@ def randomisation(model, images, method="deep_taylor", bounds=None, cascade:bool
     clone.set_weights(model.get_weights())
     explainer, layers = Explainer(clone, method, bounds), weighted_layers(clone)
     if not layers: raise ValueError(f"model {model.name!r} has no weights to randomise")
-    before, logits = explainer.explain(images)
+    before, logits = explainer.explain(images, tell=False)
     trained, compared, rows = [layer.get_weights() for layer in layers], set(np.linspace(len(layers) - 1, 0, steps or len(layers)).round().astype(int)), []
     for k, layer in enumerate(progress(layers, desc=f"randomisation, {explainer.name}", leave=False)):
         if k and not cascade: layers[k - 1].set_weights(trained[k - 1])
         _permute(layer, seed, k)
-        if k in compared: rows.append(dict(layer=layer.name, randomised=k + 1 if cascade else 1, **_likeness(before, explainer(images, logits.argmax(1)))))
+        if k in compared: rows.append(dict(layer=layer.name, randomised=k + 1 if cascade else 1, **_likeness(before, explainer.explain(images, logits.argmax(1), tell=False)[0])))
     table = pd.DataFrame(rows)
     table.attrs["other faces"] = _likeness(before, np.roll(before, 1, 0))
     return table
