@@ -5,6 +5,7 @@ __all__ = ['MASKS', 'CONTROLS', 'negative_mask', 'mean_mask', 'perceptive_mask',
            'resize_relevance', 'make_mask', 'Masks', 'corpus_masks', 'human_masks']
 
 # %% ../nbs/05_masking.ipynb #51ae79bf
+import warnings
 from dataclasses import dataclass
 import cv2, numpy as np, tensorflow as tf
 from .attention import Gaze, average_fixations
@@ -15,18 +16,37 @@ from .relevance import Maps
 from .reproducibility import fingerprint, rng
 from .store import Entry, Store, code_version, resumable_array
 
-# %% ../nbs/05_masking.ipynb #feb8bea0
-def negative_mask(relevance, share:float=0.1) -> np.ndarray:
-    "Hide the most relevant ⌈`share` · pixels⌉ of each map: (N, H, W) relevance -> (N, H, W) bool, True = keep (5.4)."
+# %% ../nbs/05_masking.ipynb #5d8e2f02
+def _tell_constant(relevance, consequence, blind=None):
+    "`relevance` (N, H, W), checked; one warning with the number of its maps that rank no pixels, or of those that are `blind` (N,) bool."
     r = checked_relevance(relevance)
+    zero = ~r.any((1, 2))
+    constant = zero | (r.max((1, 2)) == r.min((1, 2))) & (r[0].size > 1)
+    nothing = constant if blind is None else constant | blind
+    if nothing.any():
+        others = f", {(nothing & ~constant).sum()} have no positive value" if (nothing & ~constant).any() else ""
+        warnings.warn(f"{nothing.sum()} of {len(r)} maps say nothing: {zero.sum()} are zero everywhere, {(constant & ~zero).sum()} constant{others}; {consequence}", stacklevel=3)
+    return r
+
+# %% ../nbs/05_masking.ipynb #feb8bea0
+def _negative(r, share=0.1):
     if not 0 <= share <= 1: raise ValueError(f"share must be between 0 and 1, got {share}")
     return ~top_pixels(r, int(np.ceil(round(share*r[0].size, 9))))
 
+def negative_mask(relevance, share:float=0.1) -> np.ndarray:
+    """Hide the most relevant ⌈`share` · pixels⌉ of each map: (N, H, W) relevance -> (N, H, W) bool, True = keep (5.4).
+
+    Of a constant map the first pixels in reading order are hidden, with a warning."""
+    return _negative(_tell_constant(relevance, "the first pixels in reading order are hidden"), share)
+
 # %% ../nbs/05_masking.ipynb #17af6be1
+def _mean(r): return r >= r.mean((1, 2), keepdims=True, dtype="float64")
+
 def mean_mask(relevance) -> np.ndarray:
-    "Keep pixels at least as relevant as the map's mean: (N, H, W) relevance -> (N, H, W) bool, True = keep (5.4)."
-    r = checked_relevance(relevance)
-    return r >= r.mean((1, 2), keepdims=True, dtype="float64")
+    """Keep pixels at least as relevant as the map's mean: (N, H, W) relevance -> (N, H, W) bool, True = keep (5.4).
+
+    A constant map keeps everything, with a warning."""
+    return _mean(_tell_constant(relevance, "nothing is hidden"))
 
 # %% ../nbs/05_masking.ipynb #e176a41c
 def _disc(radius):
@@ -44,16 +64,21 @@ def _dilate(points, radius):
     return wide.reshape(n, h + margin, w)[:, :h] > 0
 
 # %% ../nbs/05_masking.ipynb #6efb48e7
-def perceptive_mask(relevance, fixations:int, visual_span:float=None) -> np.ndarray:
-    """Keep what is within half a visual span of the `fixations` most relevant pixels: (N, H, W) -> (N, H, W) bool (5.4).
-
-    `visual_span` in pixels of the map; None takes the study's share of its height (5.3.1)."""
-    r = checked_relevance(relevance)
+def _perceptive(r, fixations, visual_span=None):
     if fixations < 0: raise ValueError(f"fixations must not be negative, got {fixations}")
     span = Setup().relative_span()*r.shape[1] if visual_span is None else visual_span
     if not span > 0: raise ValueError(f"visual_span must be positive, got {span}")
     points = top_pixels(r, min(fixations, r[0].size)) & (r > 0)
     return _dilate(points, span/2)
+
+def perceptive_mask(relevance, fixations:int, visual_span:float=None) -> np.ndarray:
+    """Keep what is within half a visual span of the `fixations` most relevant pixels: (N, H, W) -> (N, H, W) bool (5.4).
+
+    `visual_span` in pixels of the map; None takes the study's share of its height (5.3.1). A map without positive
+    relevance is hidden whole, one of a constant above 0 keeps the first pixels in reading order; both with a warning."""
+    r = checked_relevance(relevance)
+    consequence = "without positive relevance everything is hidden, else the first pixels in reading order are taken for fixations"
+    return _perceptive(_tell_constant(r, consequence, ~(r > 0).any((1, 2))), fixations, visual_span)
 
 # %% ../nbs/05_masking.ipynb #68aa5692
 def human_mask(fixations, size:int, visual_span:float=None) -> np.ndarray:
@@ -95,12 +120,19 @@ def _check_mask(name):
     known = (*MASKS[1:], *CONTROLS)
     if name not in known: raise ValueError(f"mask must be one of {', '.join(known)}, got {name!r}{suggest(name, known)}")
 
+def _make(name, r, fixations=None, seed=0):
+    makers = dict(negative=_negative, mean=_mean, perceptive=lambda r: _perceptive(r, fixations), random=lambda r: random_mask(_mean(r), seed),
+                  other=lambda r: _mean(r)[derangement(len(r), seed, "other mask")], ellipse=lambda r: ellipse_mask(_mean(r)))
+    return makers[name](r)
+
 def make_mask(name:str, relevance, fixations:int=None, seed:int=0) -> np.ndarray:
-    "The mask called `name`, one of MASKS but none or of CONTROLS, of maps (N, H, W); `perceptive` needs `fixations`, `random` and `other` have a `seed`."
+    """The mask called `name`, one of MASKS but none or of CONTROLS, of maps (N, H, W); `perceptive` needs `fixations`, `random` and `other` have a `seed`.
+
+    Warns, with their number, of maps that say nothing: constant ones, for `perceptive` also those without a positive value."""
     _check_mask(name)
-    makers = dict(negative=negative_mask, mean=mean_mask, perceptive=lambda r: perceptive_mask(r, fixations), random=lambda r: random_mask(mean_mask(r), seed),
-                  other=lambda r: mean_mask(r)[derangement(len(r), seed, "other mask")], ellipse=lambda r: ellipse_mask(mean_mask(r)))
-    return makers[name](relevance)
+    if name == "negative": return negative_mask(relevance)
+    if name == "perceptive": return perceptive_mask(relevance, fixations)
+    return _make(name, _tell_constant(relevance, "their mean mask hides nothing"), fixations, seed)
 
 # %% ../nbs/05_masking.ipynb #aeaaf24f
 @dataclass(frozen=True)
@@ -117,7 +149,7 @@ class Masks:
 # %% ../nbs/05_masking.ipynb #a3ce4584
 def _code(name):
     "Version of the code that decides the values of mask `name`."
-    makers = dict(negative=negative_mask, mean=mean_mask, perceptive=perceptive_mask, random=random_mask, other=derangement, ellipse=ellipse_mask, human=human_mask)
+    makers = dict(negative=_negative, mean=_mean, perceptive=_perceptive, random=random_mask, other=derangement, ellipse=ellipse_mask, human=human_mask)
     others = [make for n, make in makers.items() if n != name]
     return code_version(human_masks if name == "human" else corpus_masks, makers[name], without=(*others, average_fixations, Gaze))
 
@@ -141,11 +173,19 @@ def _control_masks(store, mean, name, seed):
 def corpus_masks(store:Store, relevance:Maps, name:str, size:int, fixations:int=0, recordings:str="", seed:int=0) -> Masks:
     """Masks `name` of side `size` for every map of `relevance`, made or taken from `store`.
 
-    `fixations`: of the perceptive mask; 0 takes as many as people fixated on average in the `recordings` (5.4). `seed` of `random` and `other`."""
+    `fixations`: of the perceptive mask; 0 takes as many as people fixated on average in the `recordings` (5.4). `seed` of `random` and `other`.
+    Where `relevance` has maps that are zero everywhere, their number and what it does to the masks is printed."""
     _check_mask(name)
-    if name in CONTROLS: return _control_masks(store, corpus_masks(store, relevance, "mean", size), name, seed)
+    if relevance.empty: print(f"{relevance.empty} of {relevance.relevance.shape[0]} maps are zero everywhere: {_OF_ZEROS[name]}")
+    return _masks(store, relevance, name, size, fixations, recordings, seed)
+
+_OF_ZEROS = dict(negative="the negative mask hides the first pixels in reading order", mean="the mean mask hides nothing", perceptive="the perceptive mask hides everything",
+                 random="the control hides nothing, as the mean mask", ellipse="the control hides nothing, as the mean mask", other="the control of another image hides nothing")
+
+def _masks(store, relevance, name, size, fixations=0, recordings="", seed=0):
+    if name in CONTROLS: return _control_masks(store, _masks(store, relevance, "mean", size), name, seed)
     key = dict(fixations=fixations or average_fixations(store, recordings)) if name == "perceptive" else {}
-    def compute(start, stop): return make_mask(name, resize_relevance(relevance.relevance[start:stop], size), **key)
+    def compute(start, stop): return _make(name, checked_relevance(resize_relevance(relevance.relevance[start:stop], size)), **key)
     return _kept(store, relevance.relevance.shape[0], size, name, compute, relevance=relevance.entry, **key)
 
 # %% ../nbs/05_masking.ipynb #189ce86d

@@ -10,7 +10,7 @@ import json, time
 from dataclasses import dataclass
 import cv2, numpy as np, pandas as pd, tensorflow as tf
 from sklearn.metrics import confusion_matrix as _confusion_matrix, f1_score
-from .architectures import build, preprocess, resize, scale
+from .architectures import build, check_trainable, preprocess, resize, scale
 from .notebooks import progress, write_atomic
 from .reproducibility import environment, fingerprint, numerics, rng
 from .store import Entry, Store, code_version
@@ -136,6 +136,7 @@ def compiled(recipe:dict) -> tf.keras.Model:
     "The model of `recipe`, with its initial weights fixed by the recipe's seed, ready to train."
     tf.keras.utils.set_random_seed(recipe["seed"])
     model = build(recipe["architecture"], recipe["classes"], (recipe["image_size"],)*2 + (3,), recipe["bn_momentum"])
+    check_trainable(model)
     optimizer = tf.keras.optimizers.Adam(recipe["learning_rate"])
     optimizer.build(model.trainable_variables)
     model.compile(optimizer, tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
