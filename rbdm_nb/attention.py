@@ -15,7 +15,7 @@ import numpy as np, pandas as pd
 from .comparison import chance_level, compare, summary
 from .datasets import Problems, corpus_folder, find_rows
 from .fixations import detect
-from .notebooks import progress
+from .notebooks import progress, suggest
 from .perception import Setup, fixation_heatmap, network_fixations
 from .recordings import COLUMNS, EYES, Recording, above, column_name, content, joined, person_of, read, sidecar, told_apart
 from .reproducibility import file_digest
