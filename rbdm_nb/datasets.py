@@ -12,7 +12,7 @@ __all__ = ['EXPRESSIONS', 'ALIASES', 'SEPARATORS', 'SYSTEM', 'SPLIT_FOLDERS', 'S
            'read_options', 'label_counts', 'Check', 'twin_notes', 'check']
 
 # %% ../nbs/01_datasets.ipynb #37926dcf
-import csv, hashlib, importlib, inspect, os, re, unicodedata, warnings
+import csv, hashlib, importlib, inspect, io, os, re, unicodedata, warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
@@ -474,7 +474,7 @@ MEMORY = 1e9     # bytes of pixels that are kept in memory; a larger corpus is r
 MANY = 50_000    # number of files from which on their headers are remembered, too
 
 def header_shape(path):
-    "(H, W, C) of an image file from its header alone, None if it cannot be read or holds several pictures."
+    "(H, W, C) of an image file, a path or `io.BytesIO`, from its header alone, None if it cannot be read or holds several pictures."
     try:
         with Image.open(path, formats=FORMATS) as image:
             one_picture(image)
@@ -484,7 +484,7 @@ def header_shape(path):
 
 def told_late(path):
     "Whether the file of a PNG may tell its orientation, which can stand behind its pixels."
-    data = Path(path).read_bytes()
+    data = path.getvalue() if isinstance(path, io.BytesIO) else Path(path).read_bytes()
     return any(word in data for word in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp"))
 
 def header_shapes(paths):
