@@ -276,7 +276,9 @@ SEPARATORS = (",", ";", "\t", "|")
 
 def text_coding(path):
     "UTF-16 where a file begins with its mark (as Excel's \"Unicode text\" does), else UTF-8."
-    with open(path, "rb") as f: return "utf-16" if f.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    with open(path, "rb") as f: start = f.read(4096)
+    marked = start[:2] in (b"\xff\xfe", b"\xfe\xff") and "\0" not in start.decode("utf-16", "ignore")   # text has no NUL
+    return "utf-16" if marked else "utf-8-sig"
 
 def separator(lines):
     "The one of SEPARATORS that divides the first of some `lines`, a header, into several fields and the others into as many; else a comma."
