@@ -290,8 +290,8 @@ def check(name, root, options, everything):
         if name == "synthetic" or asked: raise ValueError(str(error)) from None
         click.echo(f"{name} in {root}\nnot usable: {' '.join(str(error).split())}")
         sys.exit(1)
-    _report(name, root, found, everything)
-    if found.usable: click.echo("\n" + _ready(name, root, options))
+    skipping = [] if not len(found.bad) or "on_bad" in given else ["on_bad=skip"]     # else the run would stop at what cannot be used
+    _report(name, root, found, everything, _ready(name, root, [*options, *skipping]))
     sys.exit(0 if found.usable else 1)
 
 def _ready(name, root, options):
@@ -303,8 +303,8 @@ def _ready(name, root, options):
     pairs = [f"-p {k} {shlex.quote(v)}" for k, v in values.items() if v]
     return "to run it: papermill nbs/06_trainee.ipynb out.ipynb -p output outputs/mine " + " ".join(pairs)
 
-def _report(name, root, found, everything):
-    "Prints a `Check`."
+def _report(name, root, found, everything, ready):
+    "Prints a `Check`, and the command `ready` if it is usable."
     lines = [f"{name} in {root}: {found.release}", "", *_count_lines(found), ""]
     lines += [f"note: {note}" for note in found.notes]
     reasons = found.bad["reason"].tolist()
@@ -313,6 +313,7 @@ def _report(name, root, found, everything):
     if len(reasons) > 20 and not everything: lines.append(f"  and {len(reasons) - 20:,} more; --all lists them")
     empty = [split for split, n in found.counts.sum(axis=1).items() if not n]
     why = "no train split" if "train" not in found.counts.index else f"no images in {', '.join(map(str, empty))}"
+    if found.usable: lines += ["", ready, ""]
     click.echo("\n".join([*lines, "usable" if found.usable else f"not usable: {why}"]))
 
 # %% ../nbs/00e_cli.ipynb #3e48188a

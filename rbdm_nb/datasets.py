@@ -41,7 +41,7 @@ def class_index(name, classes=EXPRESSIONS):
     if key in folded: return folded.index(key)
     known = folded + [a for a, c in ALIASES.items() if c in folded]
     near = [k for k in known if misspelt(key, k)]
-    raise ValueError(f"unknown label {name!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(classes)}"))
+    raise ValueError(f"unknown label {name!r}" + (suggest(key, near) if near else f"; known: {', '.join(classes)}"))
 
 def misspelt(word, right) -> bool:
     """Is `word` the word `right` with one letter too many, too few, wrong or swapped, not the first? More is another word:
@@ -607,7 +607,9 @@ def option_value(key, text):
     "What the text of an option's value means; `ValueError` where it cannot be read."
     bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
     if key in _TEXTS: return bare
-    if key in _NAMES and bare != "found": return [n.strip().strip("\"'") for n in bare.removeprefix("[").removesuffix("]").split(",") if n.strip()]
+    if key in _NAMES and bare != "found":
+        if bare.startswith("[") != bare.endswith("]"): raise ValueError("cannot read the value; lists are written [a, b]")
+        return [n.strip().strip("\"'") for n in bare.removeprefix("[").removesuffix("]").split(",") if n.strip()]
     try: value = yaml.safe_load(text)
     except yaml.YAMLError: raise ValueError("cannot read the value; lists are written [a, b]") from None
     try: return float(value) if isinstance(value, str) else value      # YAML takes 1e-3 for text
