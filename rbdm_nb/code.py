@@ -200,17 +200,19 @@ class Package:
 # %% ../nbs/00b_code.ipynb #3ceeea2b
 def _reach(package, roots, without=(), modules=MACHINERY) -> set:
     "All (module, name) that `roots` reach in `package`; not by way of `without`, nor of anything in `modules`."
-    found, todo, attributes, classes = set(), set(roots), set(), {}
-    while todo:
+    found, left, todo, attributes, classes = set(), set(), set(roots), set(), {}
+    while todo or (todo := set().union(*(classes.get(a, set()) for a in attributes)) - found - left):
         ref = todo.pop()
-        if ref in found or ref in without or ref[0] in modules or package.module(ref[0]).is_check(ref[1]): continue
+        if ref in found or ref in left: continue
+        if ref in without or ref[0] in modules or package.module(ref[0]).is_check(ref[1]):
+            left.add(ref)
+            continue
         found.add(ref)
         module = package.module(ref[0])
         todo |= package.next(ref) | {(ref[0], "")}
         for method, names in module.methods().items() if ref[1] == "" else ():
             classes.setdefault(method, set()).update((ref[0], n) for n in names)
         attributes |= {a for chain in module.uses(ref[1])[0] for a in chain[1:]}
-        if not todo: todo = set().union(*(classes.get(a, set()) for a in attributes)) - found - set(without)
     return found
 
 def _digests(package, reached) -> dict:
@@ -333,13 +335,14 @@ def _names_used(function):
 # %% ../nbs/00b_code.ipynb #96250eae
 class _Live:
     "Collects, of live objects, texts that are the same in every process (`parts`) and what of the package they use (`refs`)."
-    def __init__(self, package): self.package, self.parts, self.refs, self.seen, self.kept = package, [], set(), set(), []
+    def __init__(self, package):
+        self.package, self.parts, self.refs, self.texts, self.seen, self.kept = package, [], set(), set(), set(), []
 
     def add(self, thing, whole=False):
         "Count `thing`; `whole`: by its instructions even if it has a name in the package."
         name, home = getattr(thing, "__qualname__", ""), getattr(thing, "__module__", "") or ""
         if inspect.ismodule(thing): home, name = thing.__name__, "*"
-        if isinstance(thing, str) and thing.startswith(f"{LIBRARY}."): return self.point(thing)
+        if isinstance(thing, str): return self.point(thing)
         if home.startswith(f"{LIBRARY}.") and not whole and isinstance(name, str) and not dataclasses.is_dataclass(type(thing)):
             if found := self.package.find(f"{home}.{name}" if name != "*" else home): return self.refs.update(found)
         if id(thing) in self.seen: return
@@ -351,8 +354,14 @@ class _Live:
         else: self.value(thing)
 
     def point(self, dotted):
-        if not (found := self.package.find(dotted)): raise ValueError(f"there is no {dotted} in the package")
+        "Count what `dotted` names: a module, or a name in one."
+        whole = dotted.removeprefix(f"{LIBRARY}.")
+        module, _, name = whole.rpartition(".")
+        found = self.package.find(dotted) if whole in self.package.sources else set()
+        if module in self.package.sources: found = self.package.named(module, [name])
+        if not found: raise ValueError(f"there is no {dotted} in the package")
         self.refs |= found
+        self.texts |= found
 
     def function(self, f):
         if f.__module__ and _installed(f.__module__) and not f.__module__.startswith(LIBRARY):
@@ -418,14 +427,15 @@ def _found(things, package, without=()):
         if not new: return reached, live.parts
         for ref in new:
             looked.add(ref)
-            for thing in _swapped(package, ref): live.add(thing, whole=True)
+            for thing in _swapped(package, ref) if ref not in live.texts else (): live.add(thing, whole=True)
 
 def reached(*things, without=()) -> list:
     "Names `module.name` of all that the version of `things` depends on; see `code_version`."
     return sorted(f"{module}.{name}" for module, name in _found(things, _CODE, without)[0] if name)
 
 def code_version(*things, without=()) -> str:
-    """Twelve hex digits that change when code that `things` reach does: functions, classes, modules, dataclass instances, or "rbdm_nb.module.name".
+    """Twelve hex digits that change when code that `things` reach does: functions, classes, modules, dataclass instances, or "rbdm_nb.module.name",
+    which counts as it is written, whatever was put in its place.
 
     Within the package the whole graph of calls counts, see above; comments, docstrings, MACHINERY and functions that
     only check do not. `without`: what of the package is not followed, because the key holds its result.

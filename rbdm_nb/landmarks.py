@@ -101,7 +101,7 @@ MISSING = ("nan", "skip", "error")
 def kept(corpus, store, tries=TRIES, chunk=256):
     "Points (N, 68, 2) float32 of the `corpus` out of `store`, found if they are not there; NaN where there is no face."
     version = importlib.metadata.version("mediapipe") if installed() else None
-    entry = store.entry("landmarks", corpus=corpus.digest, tries=tries, mesh=MESH, mediapipe=version, code=code_version(points_of))
+    entry = store.entry("landmarks", corpus=corpus.digest, tries=tries, mesh=MESH, mediapipe=version, code=code_version("rbdm_nb.landmarks.points_of"))
     with entry.lock():
         compute = lambda start, stop: points_of(corpus.images[start:stop], tries)
         points = resumable_array(entry, "points", (len(corpus), 68, 2), "float32", chunk, compute, desc=f"landmarks of {corpus.corpus}")[:]

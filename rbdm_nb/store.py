@@ -69,7 +69,9 @@ class Entry:
     @property
     def record(self) -> dict:
         "All that `finish` wrote; `Damaged` if that file is, `FileNotFoundError` where there is none."
-        return _unsealed(self.path/"meta.json")
+        record = _unsealed(self.path/"meta.json")
+        if [record.get("kind"), record.get("key")] == [self.kind, self.key]: return record
+        raise Damaged(f"{self.path/'meta.json'} is that of another entry; it is made anew by the next run that needs it")
 
     @property
     def meta(self) -> dict:
@@ -199,7 +201,7 @@ def _rows_done(entry, name, arrays, chunk):
     except (OSError, Damaged):
         _warn(file, "cannot be read")
         return 0, 0, {}
-    if record["arrays"] != wanted: return 0, 0, {}
+    if record.get("arrays") != wanted: return 0, 0, {}
     kept, done, number = {}, 0, 0
     while done < record["rows"]:
         names = [_chunk_file(n, number, shape) for n, (shape, _) in arrays.items()]

@@ -1,5 +1,5 @@
 """Training that is killed, continued, branched and fed rubbish."""
-import json, os, signal, subprocess, sys, time
+import json, os, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
 
@@ -45,6 +45,20 @@ def test_a_dropped_state_is_computed_again_to_the_same_bits(undisturbed):
     store, line = undisturbed
     for state in Path(store).glob("epoch/*/state.npz"): state.unlink()
     assert run(store, 4, 2) == line
+
+
+def test_damaged_epochs_are_computed_again_to_the_same_bits(undisturbed, tmp_path):
+    store, line = undisturbed
+    copy = tmp_path/"store"
+    shutil.copytree(store, copy)
+    epochs = sorted(copy.glob("epoch/*/meta.json"))
+    assert len(epochs) >= 4
+    for n, meta in enumerate(epochs):
+        state, logits = meta.parent/"state.npz", meta.parent/"val_logits.npy"
+        if state.exists(): state.write_bytes(state.read_bytes()[:1000 + n])
+        if n % 3 == 0: meta.write_text("")
+        if n % 3 == 1: logits.write_bytes(logits.read_bytes()[:-1] + b"x")
+    assert run(copy, 4, 2) == line
 
 
 def test_weights_that_differ_from_the_record_are_refused(undisturbed):
