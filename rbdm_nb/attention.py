@@ -288,7 +288,7 @@ def _digests(folder):
 def average_fixations(store:Store, recordings:str="", counted:str="fixations", images:int=64) -> int:
     """The average number of fixated points a look, rounded, at least 1, in the `recordings` (a folder); without them, of the simulated annotators
     on `images` built-in faces. Counted once and kept in `store`. See `Gaze.average`."""
-    code = code_version(average_fixations, without=(study,) if recordings else ())
+    code = code_version(average_fixations, "rbdm_nb.attention.read_study", without=(study,) if recordings else ())
     source = _digests(recordings) if recordings else dict(simulated=images)
     entry = store.entry("gaze", source=source, counted=counted, code=code)
     with entry.lock():
