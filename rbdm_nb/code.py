@@ -342,7 +342,7 @@ class _Live:
         "Count `thing`; `whole`: by its instructions even if it has a name in the package."
         name, home = getattr(thing, "__qualname__", ""), getattr(thing, "__module__", "") or ""
         if inspect.ismodule(thing): home, name = thing.__name__, "*"
-        if isinstance(thing, str): return self.point(thing)
+        if isinstance(thing, str) and thing.startswith(f"{LIBRARY}."): return self.point(thing)
         if home.startswith(f"{LIBRARY}.") and not whole and isinstance(name, str) and not dataclasses.is_dataclass(type(thing)):
             if found := self.package.find(f"{home}.{name}" if name != "*" else home): return self.refs.update(found)
         if id(thing) in self.seen: return
