@@ -376,7 +376,13 @@ def index_images(paths, look, shape, fields=(), tags=None, desc="images", **what
 def size_of(path): return path.stat().st_size if path.exists() else 0
 
 def stored_or(read, rows, file):
-    "Function k -> image number k: from the `RowFile` where it has it, else `read(k)`."
+    "Function k -> image number k: from the `RowFile` where it has it, else, and where it is damaged there, `read(k)`."
     if file is None: return read
-    rows = rows["row"].copy()
-    return lambda k: file.read(rows[k]) if rows[k] >= 0 else read(k)
+    row, pixels = rows["row"].copy(), rows["pixels"].copy()
+    def one(k):
+        if row[k] < 0: return read(k)
+        image = file.read(row[k])
+        if hashlib.sha256(image).digest().rstrip(b"\0") == pixels[k]: return image
+        warnings.warn(f"{file.path} is damaged at image {k}, which is read from its own file; delete it, it will be made anew", stacklevel=2)
+        return read(k)
+    return one

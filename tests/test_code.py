@@ -10,7 +10,7 @@ KNOWN = read_package(Path(code.__file__).parent)
 SOURCES = KNOWN.sources
 ROOTS = dict(   # name: (roots, what is left out), as the keys are made
     map=(("rbdm_nb.relevance._fill", "rbdm_nb.rules.deep_taylor"), ("rbdm_nb.rules.METHODS",)),
-    mask=(("rbdm_nb.masking.corpus_masks", "rbdm_nb.masking.perceptive_mask"), ("rbdm_nb.masking.mean_mask", "rbdm_nb.masking.random_mask")),
+    mask=(("rbdm_nb.masking.corpus_masks", "rbdm_nb.masking.perceptive_mask"), ("rbdm_nb.masking.mean_mask", "rbdm_nb.masking.random_mask", "rbdm_nb.attention.average_fixations")),
     epoch=(("rbdm_nb.training._train_span",), ("rbdm_nb.training._drop_states", "rbdm_nb.reproducibility.environment")))
 
 
@@ -161,3 +161,34 @@ def test_masks_do_not_share_a_version():
 def test_a_module_that_is_not_python_is_named():
     with pytest.raises(ValueError, match="rbdm_nb/a.py, line 1"): toy(a="def f(:")
     with pytest.raises(ValueError, match="there is no rbdm_nb.nothing"): code_version("rbdm_nb.nothing.f")
+
+
+def test_a_running_notebook_has_the_keys_of_its_module():
+    "A notebook's functions stand in __main__; they share what is kept with who imports the module."
+    import json
+    from execnb.shell import CaptureShell
+    from rbdm_nb.masking import _code
+    shell = CaptureShell()
+    notebook = json.loads((Path(code.__file__).parents[1]/"nbs"/"05_masking.ipynb").read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if source.startswith("#| export"): shell.run(source)
+    names = ("mean", "random", "perceptive", "human")
+    assert [shell.user_ns["_code"](n) for n in names] == [_code(n) for n in names]
+    shell.run("def _disc(radius): return 1")
+    assert shell.user_ns["_code"]("perceptive") != _code("perceptive")
+
+
+def test_pixels_that_changed_on_disk_are_read_from_the_picture(tmp_path):
+    import hashlib, numpy as np
+    from rbdm_nb.images import RowFile, stored_or
+    pictures = np.arange(2*12, dtype=np.uint8).reshape(2, 2, 2, 3)
+    file = RowFile(tmp_path/"pixels", (2, 2, 3))
+    rows = np.zeros(2, [("row", "i8"), ("pixels", "S32")])
+    for k in range(2): rows[k] = file.add(pictures[k]), hashlib.sha256(pictures[k]).digest()
+    data = bytearray((tmp_path/"pixels").read_bytes())
+    data[-1] ^= 4
+    (tmp_path/"pixels").write_bytes(data)
+    one = stored_or(lambda k: pictures[k], rows, file)
+    np.testing.assert_array_equal(one(0), pictures[0])
+    with pytest.warns(UserWarning, match="damaged at image 1"): np.testing.assert_array_equal(one(1), pictures[1])
