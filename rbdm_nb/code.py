@@ -261,8 +261,12 @@ def _codes(code, prefix=""):
     return found
 
 @functools.lru_cache(None)
-def _compiled(source):
-    with _PARSING: return _codes(compile(source, "module", "exec", dont_inherit=True))
+def _compiled(source, alone=""):
+    "The codes of a module, or those of what it calls `alone`, compiled by itself as a cell is: it does not see what else is imported."
+    if not alone:
+        with _PARSING: return _codes(compile(source, "module", "exec", dont_inherit=True))
+    nodes = [n for n in _tree(source).body if getattr(n, "name", None) == alone]
+    with _PARSING: return _codes(compile(ast.Module(nodes, []), "cell", "exec", dont_inherit=True))
 
 def _same_code(a, b):
     "Whether two code objects do the same; where they stand in a file does not count."
@@ -332,6 +336,21 @@ def _names_used(function):
                 chain = [step.argval] if step.opname in ("LOAD_GLOBAL", "LOAD_NAME") and step.argval in space else []
         if chain: yield ".".join(chain)
 
+# %% ../nbs/00b_code.ipynb #5c0de7a2
+def _twin(package, thing):
+    "The (module, name) of the package that a function or class of a running notebook is the same as; None if there is none."
+    name, named = getattr(thing, "__qualname__", ""), []
+    if not (inspect.isfunction(thing) or inspect.isclass(thing)) or not name.isidentifier(): return None
+    for module, source in package.sources.items():
+        if not re.search(rf"(?m)^(def|class) {name}\b", source): continue
+        codes = _compiled(source, name)
+        own = {n: _function(v) for n, v in vars(thing).items()} if inspect.isclass(thing) else {"": _function(thing)}
+        pairs = {n: codes.get(f"{name}.{n}" if n else name) for n in own}
+        wanted = {c for c in codes if c.startswith(f"{name}.") and "." not in c[len(name) + 1:]} if inspect.isclass(thing) else {name}
+        got = {f"{name}.{n}" if n else name for n, f in own.items() if f and pairs[n] is not None and _same_code(f.__code__, pairs[n])}
+        if wanted == got and wanted: return module, name
+    return None
+
 # %% ../nbs/00b_code.ipynb #96250eae
 class _Live:
     "Collects, of live objects, texts that are the same in every process (`parts`) and what of the package they use (`refs`)."
@@ -342,16 +361,37 @@ class _Live:
         "Count `thing`; `whole`: by its instructions even if it has a name in the package."
         name, home = getattr(thing, "__qualname__", ""), getattr(thing, "__module__", "") or ""
         if inspect.ismodule(thing): home, name = thing.__name__, "*"
-        if isinstance(thing, str) and thing.startswith(f"{LIBRARY}."): return self.point(thing)
         if home.startswith(f"{LIBRARY}.") and not whole and isinstance(name, str) and not dataclasses.is_dataclass(type(thing)):
             if found := self.package.find(f"{home}.{name}" if name != "*" else home): return self.refs.update(found)
-        if id(thing) in self.seen: return
-        self.seen.add(id(thing))
-        self.kept.append(thing)   # so that no other object gets its id
+        if self.met(thing): return
+        if home == "__main__" and not whole and (twin := _twin(self.package, thing)):
+            self.refs.add(twin)
+            return self.changed(thing, twin[0])
         if function := _function(thing) if callable(thing) and not inspect.isclass(thing) else None: self.function(function)
         elif inspect.isclass(thing): self.cls(thing)
         elif inspect.ismodule(thing): self.parts.append(home)
         else: self.value(thing)
+
+    def met(self, thing) -> bool:
+        "Whether `thing` was here before; it is kept, so that no other object gets its id."
+        if id(thing) in self.seen: return True
+        self.seen.add(id(thing))
+        self.kept.append(thing)
+        return False
+
+    def changed(self, thing, module):
+        "Count what a notebook's `thing`, which is as in the `module` that it makes, uses of the notebook that is not."
+        functions = [_function(thing)] if not inspect.isclass(thing) else [f for f in map(_function, vars(thing).values()) if f]
+        for space, name in sorted({(f, d.split(".")[0]) for f in functions for d in _names_used(f)}, key=lambda pair: pair[1]):
+            value, nodes = space.__globals__.get(name), self.package.module(module).statements.get(name, [])
+            if inspect.isclass(value) or inspect.isfunction(value):
+                if value.__module__ != "__main__" or self.met(value): continue
+                if _twin(self.package, value) == (module, name): self.changed(value, module)
+                else: self.seen.discard(id(value)); self.add(value, whole=True)
+            elif len(nodes) == 1 and isinstance(nodes[0], ast.Assign):
+                try: same = _constant(nodes[0].value, space.__globals__) == value
+                except (LookupError, ValueError, TypeError): continue
+                if not same: self.parts.append(name); self.value(value)
 
     def point(self, dotted):
         "Count what `dotted` names: a module, or a name in one."
@@ -418,8 +458,8 @@ class _Live:
 def _found(things, package, without=()):
     "(What `things` reach in the package, texts of what is not as its text says or comes from elsewhere)."
     live, aside = _Live(package), _Live(package)
-    for thing in things: live.add(thing)
-    for thing in without: aside.add(thing)
+    for collected, given in ((live, things), (aside, without)):
+        for thing in given: collected.point(thing) if isinstance(thing, str) else collected.add(thing)
     reached, looked = set(), set()
     while True:
         reached = _reach(package, live.refs, aside.refs)
