@@ -217,7 +217,7 @@ def valid_share(recordings):
 def one_eye(runs, eye=None):
     """(Recordings, one a run; the eye; why) of `runs`, a list of {eye: `Recording`} of one person. The asked `eye`, or that of the most runs and then of the
     most valid samples, left before right. A run without it gives its best other one, unless it was asked for: ValueError."""
-    known = sorted({e for run in runs for e in run}, key=lambda e: (["left", "right"] + [e]).index(e))
+    known = sorted({e for run in runs for e in run}, key=lambda e: ((["left", "right"] + [e]).index(e), e))
     share = {e: valid_share([run[e] for run in runs if e in run]) for e in known}
     if eye:
         without = [next(iter(run.values())).source for run in runs if eye not in run]

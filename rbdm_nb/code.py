@@ -242,7 +242,7 @@ def reached_by(sources, package:Package, also=()) -> dict:
     here.modules.update(package.modules)   # what is known already
     here.targets.update(package.targets)
     roots |= set(here.find(f"{LIBRARY}.{CELLS}"))
-    reached = {ref for ref in _reach(here, roots, modules=()) if ref[0] != CELLS}
+    reached = {ref for ref in _reach(here, roots, modules=()) if ref[0] not in (CELLS, "__init__")}   # it only hands on names
     found = _digests(here, reached)
     for kept, known in ((package.modules, here.modules), (package.targets, here.targets)):
         kept.update({k: v for k, v in known.items() if CELLS not in (k, k[0])})

@@ -194,12 +194,16 @@ def _outputs(run, notes) -> dict:
     except FileNotFoundError: return {}
     return {f.relative_to(run.folder).as_posix(): file_digest(f) for f in sorted(listed) if f.is_relative_to(run.folder) and f.is_file()}
 
+def _untold(environment):
+    "`environment` of this process, without what it says of a TensorFlow that is not the kernel's."
+    return {k: v for k, v in environment.items() if k not in ("numerics", "gpus", "op_determinism")}
+
 def _record(run, error, started, made, notes):
     "Write the record of `run`, made from `made`, which ended with `error` (None: well), and return it; `notes` is the folder of what its kernel told."
-    environment = _read(notes/"environment.json")
     record = dict(run=run.name, notebook=run.notebook.name, status="failed" if error else "done", **({"error": _failure(run, error)} if error else {}),
                   made_from=made, started=datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
-                  **provenance(run.parameters.get("seed"), started, outputs=_outputs(run, notes)) | ({"environment": environment} if environment else {}))
+                  **provenance(run.parameters.get("seed"), started, outputs=_outputs(run, notes)))
+    record["environment"] = _read(notes/"environment.json") or _untold(record["environment"])
     write_atomic(run.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     write_atomic(run.mark, seal(run))
     return record

@@ -10,7 +10,9 @@ KNOWN = read_package(Path(code.__file__).parent)
 SOURCES = KNOWN.sources
 ROOTS = dict(   # name: (roots, what is left out), as the keys are made
     map=(("rbdm_nb.relevance._fill", "rbdm_nb.rules.deep_taylor"), ("rbdm_nb.rules.METHODS",)),
-    mask=(("rbdm_nb.masking.corpus_masks", "rbdm_nb.masking.perceptive_mask"), ("rbdm_nb.masking.mean_mask", "rbdm_nb.masking.random_mask", "rbdm_nb.attention.average_fixations")),
+    mask=(("rbdm_nb.masking.corpus_masks", "rbdm_nb.masking._perceptive"),
+          ("rbdm_nb.masking._negative", "rbdm_nb.masking._mean", "rbdm_nb.masking.random_mask", "rbdm_nb.comparison.derangement",
+           "rbdm_nb.masking.ellipse_mask", "rbdm_nb.masking.human_mask", "rbdm_nb.attention.average_fixations", "rbdm_nb.attention.Gaze")),
     epoch=(("rbdm_nb.training._train_span",), ("rbdm_nb.training._drop_states", "rbdm_nb.reproducibility.environment")))
 
 
@@ -47,7 +49,7 @@ def test_every_function_in_reach_counts(what):
 @pytest.mark.parametrize("what, names", [
     ("map", "relevance._slopes relevance._guided relevance._logits relevance._nested relevance._functional layers._everywhere layers._union "
             "layers.call_of layers.is_relu layers.is_softmax layers.is_linear layers.Graph rules.PARTS relevance._POOLS relevance.Explainer"),
-    ("mask", "perception.Setup masking._disc masking._dilate perception.top_pixels masking.resize_relevance masking.Masks masking.make_mask"),
+    ("mask", "perception.Setup masking._disc masking._dilate perception.top_pixels masking.resize_relevance masking.Masks masking._make"),
     ("epoch", "training._fetch training.augment training.compiled training._colours training._load_state architectures.build reproducibility.rng")])
 def test_what_lists_kept_by_hand_had_forgotten(what, names):
     found = {f"{m}.{n}" for m, n in version(what)[1]}

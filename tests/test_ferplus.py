@@ -385,12 +385,12 @@ def reordered(root, form, change):
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory): return {form: ferplus.fake(tmp_path_factory.mktemp("many"), 600, release=form) for form in RAW}
+def many_of_a_form(tmp_path_factory): return {form: ferplus.fake(tmp_path_factory.mktemp("many"), 600, release=form) for form in RAW}
 
 
 @pytest.mark.parametrize("form, how", [*((f, h) for f in RAW[:1] for h in ("sorted", "shuffled", "one split", "one stretch", "moved by one row")), (RAW[1], "sorted")])
-def test_another_order_is_refused(tmp_path, many, form, how):
-    shutil.copytree(many[form], tmp_path, dirs_exist_ok=True)
+def test_another_order_is_refused(tmp_path, many_of_a_form, form, how):
+    shutil.copytree(many_of_a_form[form], tmp_path, dirs_exist_ok=True)
     usage = "Usage" if form == RAW[0] else " Usage"
     within = lambda change: lambda t: pd.concat(change(part) for _, part in t.groupby(usage, sort=False))
     shuffle = lambda t: t.sample(frac=1, random_state=1)
@@ -404,9 +404,9 @@ def test_another_order_is_refused(tmp_path, many, form, how):
     with pytest.raises(ValueError, match="another order"): check("ferplus", tmp_path)
 
 
-def test_labels_that_disagree_here_and_there_are_the_right_order(tmp_path, many, form=RAW[0]):
+def test_labels_that_disagree_here_and_there_are_the_right_order(tmp_path, many_of_a_form, form=RAW[0]):
     "FERPlus corrected a third of FER's labels."
-    truth = load("ferplus", shutil.copytree(many[form], tmp_path, dirs_exist_ok=True)).digest
+    truth = load("ferplus", shutil.copytree(many_of_a_form[form], tmp_path, dirs_exist_ok=True)).digest
     g = np.random.default_rng(0)
     reordered(tmp_path, form, lambda t: t.assign(emotion=np.where(g.random(600) < .35, g.integers(0, 7, 600), t["emotion"])))
     assert load("ferplus", tmp_path).digest == truth

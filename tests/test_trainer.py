@@ -275,7 +275,7 @@ def test_another_order_is_refused_or_said(colours):
     with pytest.raises(ValueError, match='another order.*trainer_classes "rose, navy, lime, blue"'): trainer_of(colours, path)
     with pytest.warns(UserWarning, match="another order"): trainer_of(colours, path, trainer_classes="lime blue navy rose")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         one = trainer_of(colours, path, trainer_classes="rose navy lime blue")
     corpus = load("folder", colours.root, classes="found")
     line = account(one, corpus, one.model()(one.prepare(corpus.images[:])).numpy())
