@@ -22,7 +22,7 @@ reproduce: setup ## run the main job on the built-in corpus; results in outputs/
 
 test: setup ## run every notebook in a small size, then the tests
 	@$(BIN)/nbdev_test --n_workers 2 --do_print
-	@$(BIN)/python -m pytest -q tests
+	@$(BIN)/python -m pytest -q -n auto --dist loadfile tests
 
 test-latest: setup ## run the tests of relevance, masks and training with the newest TensorFlow, in .venv-latest
 	@.ci/latest
