@@ -5,6 +5,7 @@ __all__ = ['SPAN_READINGS', 'Setup', 'sigma', 'fixation_heatmap', 'checked_relev
            'same_shape', 'zero_measure', 'spearman', 'cosine_distance']
 
 # %% ../nbs/04_perception.ipynb #a95e70c6
+import warnings
 from dataclasses import dataclass, replace
 from math import factorial
 from fastcore.basics import patch
@@ -51,15 +52,26 @@ class Setup:
         return 2*np.degrees(np.arctan(np.asarray(pixels)*self.pixel_cm/(2*self.distance_cm)))
 
 # %% ../nbs/04_perception.ipynb #5c1e70a2
+_SCREEN = {"resolution": "pixels", "screen_diagonal_in": "inches across", "distance_cm": "cm away"}
+
+def _tell_assumed(setup, said, source):
+    "Warn of what sets the visual span and `source`, which says something of its screen, does not say."
+    assumed = [k for k in _SCREEN if k not in said and getattr(setup, k) == getattr(Setup, k)]
+    if not assumed or not any(k in said for k in _SCREEN): return
+    taken = ", ".join(f"{getattr(setup, k)} {_SCREEN[k]} ({k})" for k in assumed)
+    warnings.warn(f"{source} says nothing of {taken}, which are the study's; give them where they were others: setup=Setup(…)")
+
 @patch
 def agreed(self:Setup, said:dict, source:str="the recording") -> Setup:
     """This setup with what `source` says of its screen, `said`: {field of `Setup`: value}.
 
-    A field at its default counts as not given. ValueError where another value is more than 3 % (resolution: a pixel) off."""
+    A field at its default counts as not given; where `said` has only a part of the screen, what is taken for the rest is
+    said in a warning. ValueError where another value is more than 3 % (resolution: a pixel) off."""
     given = {k: getattr(self, k) for k in said if getattr(self, k) != getattr(Setup, k)}
     def near(k): return np.allclose(given[k], said[k], **(dict(rtol=0, atol=1) if k == "resolution" else dict(rtol=0.03, atol=0)))
     wrong = [f"{k} {said[k]}, but the setup has {given[k]}" for k in given if not near(k)]
     if wrong: raise ValueError(f"{source} says {'; '.join(wrong)}. Correct the one that is wrong, or leave the setup's at its default")
+    _tell_assumed(self, said, source)
     return replace(self, **{k: v for k, v in said.items() if k not in given})
 
 # %% ../nbs/04_perception.ipynb #e999a200
