@@ -15,7 +15,7 @@ setup(
     long_description=readme.read_text(encoding="utf-8") if readme.exists() else "", long_description_content_type="text/markdown",
     author=settings["author"], author_email=settings["author_email"], url=settings["git_url"],
     license="Apache-2.0", keywords=settings["keywords"].split(), python_requires=f">={settings['min_python']},<3.14",
-    packages=find_packages(include=[settings["lib_path"], f"{settings['lib_path']}.*"]), include_package_data=True, zip_safe=False,
+    packages=find_packages(include=[settings["lib_path"], f"{settings['lib_path']}.*"]), package_data={settings["lib_path"]: ["assets/*/*"]}, zip_safe=False,
     install_requires=lines("requirements"), extras_require={"dev": lines("dev_requirements"), "landmarks": lines("landmarks_requirements"),
                                                              "gpu": lines("gpu_requirements")},
     entry_points={"console_scripts": lines("console_scripts"), "nbdev": [f"{settings['lib_name']}={settings['lib_path']}._modidx:d"]},

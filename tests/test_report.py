@@ -4,7 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
-import numpy as np, pytest
+import jinja2, numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 import study_browser
@@ -215,7 +215,10 @@ def test_a_large_page_is_warned_of(project, monkeypatch):
 def test_a_failed_write_leaves_the_old_page(project, monkeypatch):
     make_set(project/"outputs"/"my-set")
     before = report.write("my-set").read_bytes()
-    monkeypatch.setitem(report.TEMPLATES, "claims", "{{ unknown_name }}")
+    environment = report._environment()
+    broken = jinja2.DictLoader({"claims.html": "{{ unknown_name }}"})
+    environment.loader = jinja2.ChoiceLoader([broken, environment.loader])
+    monkeypatch.setattr(report, "_environment", lambda: environment)
     with pytest.raises(Exception, match="unknown_name"): report.write("my-set")
     assert (project/"outputs"/"my-set"/"report.html").read_bytes() == before
 
@@ -255,8 +258,10 @@ def luminance(colour):
     return sum(w*(c/12.92 if c <= .04045 else ((c + .055)/1.055)**2.4) for w, c in zip((.2126, .7152, .0722), parts))
 
 
+STYLE = (REPOSITORY/"rbdm_nb"/"assets"/"report"/"report.css").read_text(encoding="utf-8")
+
 def test_every_colour_can_be_read():
-    schemes = [dict(re.findall(r"--(\w+): (#[0-9a-f]+);", block)) for block in re.findall(r":root \{([^}]*)\}", report.TEMPLATES["style"])]
+    schemes = [dict(re.findall(r"--(\w+): (#[0-9a-f]+);", block)) for block in re.findall(r":root \{([^}]*)\}", STYLE)]
     light, dark = schemes[0], schemes[0] | schemes[1]
     for scheme in (light, dark, schemes[0] | schemes[2]):
         for ground in ("ground", "panel"):
