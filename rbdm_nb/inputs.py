@@ -96,7 +96,9 @@ def _remember(file, content):
 # %% ../nbs/00b_inputs.ipynb #f5ad5b03
 def file_digests(path) -> dict:
     "{name: SHA-256} of the file, or of all files below the folder, `path`; only what has changed is read."
-    path, seen, file = Path(path), listing(path), _kept(path)
+    path, seen = Path(path), listing(path)
+    if not seen: return {}   # also for what can be no path, such as a text with NUL
+    file = _kept(path)
     known = _remembered(file)
     found = {n: known[n][4] for n, stamp in seen.items() if n in known and known[n][:4] == list(stamp)}
     new, now = [n for n in seen if n not in found], time.time_ns()

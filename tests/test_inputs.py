@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from rbdm_nb.inputs import file_digests, input_change, inputs, pointed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -56,6 +56,7 @@ def test_a_damaged_memory_costs_time_only(faces, monkeypatch, tmp_path):
 
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(DECLARED)), st.text(max_size=300)))
+@example({"recordings": "\0", "label": "a\0b"})
 def test_any_text_is_a_path_or_none(values):
     assert set(pointed(values, DECLARED)) <= set(values) - {"output"}
     inputs(values | dict.fromkeys({"data_root"} & values.keys(), "nowhere"), DECLARED)
