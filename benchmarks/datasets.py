@@ -2,7 +2,7 @@
 
     python benchmarks/datasets.py [--size 139] [--seconds 20] [--threads 2] [--files 10000 100000] [--only speed|memory|opening] [--folder DIR]
 
-Speed: images/s of an epoch through `rbdm_nb.training.batches`, plain, and with augmentation and masks, as shares of bare
+Speed: images/s of an epoch through `rbdm_nb.networks.training.batches`, plain, and with augmentation and masks, as shares of bare
 tf.data (tf.io.decode_jpeg or decode_png and tf.image.resize, in parallel) on the same files, called in turn. JPEG files
 are an AffectNet (pictures of 550 pixels, cut to the face) and an AffectNet-8 (224 pixels); PNG files a folder corpus.
 Ours comes in two kinds: with the pixels that were kept on disk when the corpus was opened first, as is the rule, and
@@ -27,9 +27,9 @@ KINDS = {"affectnet": "JPEG 550, cut to the face", "affectnet8": "JPEG 224", "fo
 def pictures(folder, side, suffix):
     "DISTINCT pictures with something like a camera's noise; their paths."
     from PIL import Image
-    from rbdm_nb.datasets import EXPRESSIONS
-    from rbdm_nb.faces import face
-    from rbdm_nb.synthetic import draw
+    from rbdm_nb.corpora.datasets import EXPRESSIONS
+    from rbdm_nb.corpora.faces import face
+    from rbdm_nb.corpora.synthetic import draw
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{i}{suffix}" for i in range(DISTINCT)]
     for i, path in enumerate(paths):
@@ -64,7 +64,7 @@ def affectnet8(root, source, n):
 
 
 def classes(root, source, n):
-    from rbdm_nb.datasets import EXPRESSIONS
+    from rbdm_nb.corpora.datasets import EXPRESSIONS
     for i in range(n): link(source[i % DISTINCT], root / "train" / EXPRESSIONS[i % DISTINCT % 8] / f"{i:07}.png")
 
 
@@ -95,7 +95,7 @@ def corpus(folder, kind, n):
 
 def opened(root, kind, size, kept=True):
     "The corpus's training split, on demand however small it is; `kept`: with its pixels on disk."
-    from rbdm_nb import datasets, images
+    from rbdm_nb.corpora import datasets, images
     datasets.MEMORY, images.DISK = 0, 20e9 if kept else 0
     options = dict(duplicates="keep") if kind != "folder" else dict(valid_fraction=0)
     return datasets.load("folder" if kind == "folder" else "affectnet", root, image_size=size, channels=3, **options)
@@ -125,7 +125,7 @@ def bare(tf, files, size, batch):
 
 def ours(corpus, size, batch, masks=None, augmented=False):
     "Function that runs through an epoch of our batches."
-    from rbdm_nb.training import batches
+    from rbdm_nb.networks.training import batches
     weights, epoch = np.ones(8, "float32"), iter(range(1, 10**9))
     return lambda: [None for _ in batches(corpus, "InceptionV3", size, batch, 0, next(epoch), weights, masks, augmented)]
 
@@ -147,7 +147,7 @@ def speed(kind, options):
     root, size, batch = corpus(options.folder, kind, options.epoch), options.size, options.batch
     kept, anew = opened(root, kind, size), opened(root, kind, size, kept=False)
     files = sorted(str(p) for p in root.rglob("*") if p.suffix in (".jpg", ".png"))
-    from rbdm_nb.datasets import Corpus
+    from rbdm_nb.corpora.datasets import Corpus
     memory = Corpus(kept.images[:], kept.labels, kept.classes, kept.names)
     for path in files: Path(path).read_bytes()   # all from the page cache
     through = lambda corpus: lambda: [corpus.images[k:k + batch] for k in range(0, len(corpus), batch)]
@@ -172,7 +172,7 @@ def epoch(kind, n, options):
     faces = opened(root, kind, options.size)
     seconds, peak = time.perf_counter() - start, lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     after = peak()
-    from rbdm_nb.training import batches
+    from rbdm_nb.networks.training import batches
     data = batches(faces, "InceptionV3", options.size, options.batch, 0, 1, np.ones(8, "float32"), Half(options.size), True)
     for _ in data.take(options.batches): pass
     print(json.dumps(dict(files=len(faces), seconds=seconds, opened=after, peak=peak())))

@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
-from rbdm_nb.perception import Setup, fixation_heatmap
+from rbdm_nb.gaze.perception import Setup, fixation_heatmap
 
 
 def direct_sum(points, shape, visual_span, cutoff=None):
@@ -50,7 +50,7 @@ def heatmaps(side, sample, seconds):
 
 def masks(n, seconds):
     from rbdm_nb.masking import perceptive_mask
-    from rbdm_nb.perception import network_fixations
+    from rbdm_nb.gaze.perception import network_fixations
     relevance, span = np.random.default_rng(0).gamma(0.3, size=(n, 48, 48)).astype("float32"), Setup().relative_span()*48
     for fixations in (10, 100):
         ours = median_seconds(lambda: perceptive_mask(relevance, fixations), seconds/4)

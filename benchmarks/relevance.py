@@ -51,7 +51,7 @@ def gradient_of(model, images):
 
 
 def against_gradient(size, batch, seconds):
-    from rbdm_nb.relevance import Explainer
+    from rbdm_nb.explain.relevance import Explainer
     model, images = network("InceptionV3", size), images_for(batch, size)
     start = time.perf_counter()
     explainer = Explainer(model)
@@ -86,7 +86,7 @@ def drawn_weights(model):
 
 
 def ours(size, batch, seconds):
-    from rbdm_nb.relevance import Explainer
+    from rbdm_nb.explain.relevance import Explainer
     def explain(model, images):
         explainer = Explainer(model, "deep_taylor_innvestigate2")
         return lambda: explainer(images)
@@ -156,7 +156,7 @@ def against(peer, options, bar):
 def memory(options, batches=500):
     "Resident memory and seconds of a batch, early and late."
     import psutil
-    from rbdm_nb.relevance import Explainer
+    from rbdm_nb.explain.relevance import Explainer
     explainer, images, me = Explainer(network("InceptionV3", 75)), images_for(options.batch, 75), psutil.Process()
     used, took = [], []
     for _ in range(batches):
@@ -170,7 +170,7 @@ def memory(options, batches=500):
 def store(options, images=2048, rounds=2):
     "Images/s of `maps` into a store, and of the bare explainer on the same prepared batches."
     import tempfile
-    from rbdm_nb.relevance import Explainer, maps
+    from rbdm_nb.explain.relevance import Explainer, maps
     from rbdm_nb.store import Store
     model, batch = network("InceptionV3", 75), 32
     pixels = np.random.default_rng(2).integers(0, 256, (images, 75, 75, 3), "uint8")

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 import numpy as np
-from rbdm_nb.datasets import load
+from rbdm_nb.corpora.datasets import load
 from rbdm_nb.masking import Masks
 from rbdm_nb.reproducibility import deterministic, rng
 from rbdm_nb.store import Store
@@ -50,13 +50,13 @@ def said(name, ratios, bar):
 
 
 def model_and_weights(learn, options):
-    from rbdm_nb.training import class_weights, compiled
+    from rbdm_nb.networks.training import class_weights, compiled
     model = compiled(dict(RECIPE, seed=0, classes=len(learn.classes), image_size=options.size))
     return model, class_weights(learn.labels, len(learn.classes), "balanced")
 
 
 def masks(options):
-    from rbdm_nb.training import batches
+    from rbdm_nb.networks.training import batches
     learn, _ = faces(options)
     model, weights = model_and_weights(learn, options)
     half, epochs = half_masks(Store(options.folder), len(learn), options.size), iter(range(1, 10**6))
@@ -70,8 +70,8 @@ def masks(options):
 
 def bare_data(learn, weights, tf):
     "What one writes without this package: arrays, shuffled, in batches, augmented."
-    from rbdm_nb.architectures import scale
-    from rbdm_nb.training import augment
+    from rbdm_nb.networks.architectures import scale
+    from rbdm_nb.networks.training import augment
     images, table = learn.images[:], rng(0, "bare").random((len(learn), 9), dtype="float32")
     def prepare(x, row, label):
         x = tf.ensure_shape(tf.numpy_function(augment, [x, row], tf.float32), (None, *images.shape[1:]))
@@ -81,8 +81,8 @@ def bare_data(learn, weights, tf):
 
 def pipeline(options):
     import tensorflow as tf
-    from rbdm_nb.architectures import preprocess
-    from rbdm_nb.training import batches, fit
+    from rbdm_nb.networks.architectures import preprocess
+    from rbdm_nb.networks.training import batches, fit
     learn, valid = faces(options)
     store, (model, weights) = Store(options.folder), model_and_weights(learn, options)
     data, check = bare_data(learn, weights, tf), (preprocess("MobileNetV2", valid.images[:], options.size), valid.labels)

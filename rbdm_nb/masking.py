@@ -8,11 +8,11 @@ __all__ = ['MASKS', 'CONTROLS', 'negative_mask', 'mean_mask', 'perceptive_mask',
 import warnings
 from dataclasses import dataclass
 import cv2, numpy as np, tensorflow as tf
-from .attention import Gaze, average_fixations
-from .comparison import derangement
-from .notebooks import suggest
-from .perception import Setup, checked_relevance, fixation_heatmap, top_pixels
-from .relevance import Maps
+from .gaze.attention import Gaze, average_fixations
+from .gaze.comparison import derangement
+from .project import suggest
+from .gaze.perception import Setup, checked_relevance, fixation_heatmap, top_pixels
+from .explain.relevance import Maps
 from .reproducibility import fingerprint, rng
 from .store import Entry, Store, code_version, resumable_array
 

@@ -9,7 +9,7 @@ import hashlib, importlib.metadata, json, os, platform, subprocess, sys, time
 from datetime import datetime, timezone
 from pathlib import Path
 import numpy as np
-from .notebooks import root, write_atomic
+from .project import root, write_atomic
 
 # %% ../nbs/00_reproducibility.ipynb #13e1c3df
 def _set_threads(threads):

@@ -11,14 +11,14 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
-from .datasets import in_both
+from .corpora.datasets import in_both
 from .masking import Masks, corpus_masks
-from .notebooks import output as output_folder, save_text, write_atomic
-from .relevance import maps
+from .project import output as output_folder, save_text, write_atomic
+from .explain.relevance import maps
 from .reproducibility import numerics
 from .store import Store
-from .trainer import check_options, corpora, matched, names_of, side, speak, trainer_from
-from .training import Run, confusion_matrix, fit, macro_f1, predict
+from .networks.trainer import check_options, corpora, matched, names_of, side, speak, trainer_from
+from .networks.training import Run, confusion_matrix, fit, macro_f1, predict
 
 # %% ../nbs/06_trainee.ipynb #71165166
 def mask_schedule(masks:Masks=None, switch_epoch:int=9):

@@ -4,9 +4,9 @@ import csv, io, os, pickle, re, shutil, sys, warnings
 import numpy as np, pandas as pd, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
-from rbdm_nb import affectnet, datasets, images
-from rbdm_nb.affectnet import CODES, check, cleaning, fake, label_counts, read_npy
-from rbdm_nb.datasets import EXPRESSIONS, load as load_corpus
+from rbdm_nb.corpora import affectnet, datasets, images
+from rbdm_nb.corpora.affectnet import CODES, check, cleaning, fake, label_counts, read_npy
+from rbdm_nb.corpora.datasets import EXPRESSIONS, load as load_corpus
 
 some = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 LIST = "Manually_Annotated_file_lists/training.csv"

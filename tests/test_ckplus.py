@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2, numpy as np, pandas as pd, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
-from rbdm_nb import ckplus, datasets
-from rbdm_nb.ckplus import CODES, PARTS, acted, check, fake, fold_of, frame_faces, frame_size, label_counts, read_numbers
-from rbdm_nb.datasets import EXPRESSIONS, load
-from rbdm_nb.faces import ACTION_UNITS, landmarks
+from rbdm_nb.corpora import ckplus, datasets
+from rbdm_nb.corpora.ckplus import CODES, PARTS, acted, check, fake, fold_of, frame_faces, frame_size, label_counts, read_numbers
+from rbdm_nb.corpora.datasets import EXPRESSIONS, load
+from rbdm_nb.corpora.faces import ACTION_UNITS, landmarks
 
 N, SMALL = 20, 98      # sequences, lines of a frame
 some = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

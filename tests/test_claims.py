@@ -7,9 +7,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings, strategies as st
 from pydantic import TypeAdapter
 from scipy.stats import ttest_1samp
-from rbdm_nb import claims as C, selectors as S
-from rbdm_nb.cli import main
-from rbdm_nb.notebooks import write_atomic
+from rbdm_nb.roof import claims as C, selectors as S
+from rbdm_nb.roof.cli import main
+from rbdm_nb.project import write_atomic
 from rbdm_nb.reproducibility import file_digest
 
 REPOSITORY = Path(__file__).resolve().parents[1]

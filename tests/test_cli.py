@@ -5,14 +5,14 @@ from pathlib import Path
 import nbformat
 import pytest
 from click.testing import CliRunner
-from rbdm_nb.cli import main
+from rbdm_nb.roof.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def process(*args, cwd):
     "Run `rbdm` in a process of its own."
-    code = "from rbdm_nb.cli import main; main(prog_name='rbdm')"
+    code = "from rbdm_nb.roof.cli import main; main(prog_name='rbdm')"
     return subprocess.run([sys.executable, "-c", code, *args], cwd=cwd, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=900)
 
 
@@ -43,7 +43,7 @@ def project(tmp_path_factory):
 
 
 def test_the_command_line_starts_without_tensorflow():
-    done = subprocess.run([sys.executable, "-c", "import sys, rbdm_nb.cli; sys.exit('tensorflow' in sys.modules)"], cwd=REPOSITORY)
+    done = subprocess.run([sys.executable, "-c", "import sys, rbdm_nb.roof.cli; sys.exit('tensorflow' in sys.modules)"], cwd=REPOSITORY)
     assert done.returncode == 0
 
 
@@ -55,7 +55,7 @@ def test_help_is_complete(project, rbdm):
 
 
 def test_tensorflow_is_not_loaded(project):
-    code = "import sys, rbdm_nb.cli, rbdm_nb.pipeline, rbdm_nb.runner; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, rbdm_nb.roof.cli, rbdm_nb.roof.pipeline, rbdm_nb.roof.runner; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, cwd=project).returncode == 0
 
 

@@ -19,7 +19,7 @@ def clone(tmp_path):
     spec = dict(kernelspec=dict(name="python3", language="python", display_name="python3"))
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder/"nbs"/"01_small.ipynb")
     (folder/"params"/"two.yaml").write_text("name: two\nnotebooks:\n  01_small:\n")
-    (tmp_path/"rbdm").write_text("from rbdm_nb.cli import main\nmain(prog_name='rbdm')\n")
+    (tmp_path/"rbdm").write_text("from rbdm_nb.roof.cli import main\nmain(prog_name='rbdm')\n")
     return folder
 
 

@@ -9,11 +9,11 @@ from rbdm_nb.code import Package, _digests, _reach, code_version, read_package, 
 KNOWN = read_package(Path(code.__file__).parent)
 SOURCES = KNOWN.sources
 ROOTS = dict(   # name: (roots, what is left out), as the keys are made
-    map=(("rbdm_nb.relevance._fill", "rbdm_nb.rules.deep_taylor"), ("rbdm_nb.rules.METHODS",)),
+    map=(("rbdm_nb.explain.relevance._fill", "rbdm_nb.explain.rules.deep_taylor"), ("rbdm_nb.explain.rules.METHODS",)),
     mask=(("rbdm_nb.masking.corpus_masks", "rbdm_nb.masking._perceptive"),
-          ("rbdm_nb.masking._negative", "rbdm_nb.masking._mean", "rbdm_nb.masking.random_mask", "rbdm_nb.comparison.derangement",
-           "rbdm_nb.masking.ellipse_mask", "rbdm_nb.masking.human_mask", "rbdm_nb.attention.average_fixations", "rbdm_nb.attention.Gaze")),
-    epoch=(("rbdm_nb.training._train_span",), ("rbdm_nb.training._drop_states", "rbdm_nb.reproducibility.environment")))
+          ("rbdm_nb.masking._negative", "rbdm_nb.masking._mean", "rbdm_nb.masking.random_mask", "rbdm_nb.gaze.comparison.derangement",
+           "rbdm_nb.masking.ellipse_mask", "rbdm_nb.masking.human_mask", "rbdm_nb.gaze.attention.average_fixations", "rbdm_nb.gaze.attention.Gaze")),
+    epoch=(("rbdm_nb.networks.training._train_span",), ("rbdm_nb.networks.training._drop_states", "rbdm_nb.reproducibility.environment")))
 
 
 def version(what, sources=SOURCES):
@@ -126,24 +126,24 @@ def test_reach_is_that_of_the_graph(edges, changed):
 
 
 def test_versions_are_the_same_in_every_process():
-    ask = "from rbdm_nb.code import code_version as v; print(v('rbdm_nb.relevance._fill'), v('rbdm_nb.masking.corpus_masks'))"
+    ask = "from rbdm_nb.code import code_version as v; print(v('rbdm_nb.explain.relevance._fill'), v('rbdm_nb.masking.corpus_masks'))"
     run = lambda seed: subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": seed}).stdout
-    assert run("1") == run("2") == f"{code_version('rbdm_nb.relevance._fill')} {code_version('rbdm_nb.masking.corpus_masks')}\n"
+    assert run("1") == run("2") == f"{code_version('rbdm_nb.explain.relevance._fill')} {code_version('rbdm_nb.masking.corpus_masks')}\n"
 
 
 def test_what_was_put_in_a_functions_place_counts(monkeypatch):
-    from rbdm_nb import perception
-    before = code_version(perception.top_pixels), code_version("rbdm_nb.perception.top_pixels")
+    from rbdm_nb.gaze import perception
+    before = code_version(perception.top_pixels), code_version("rbdm_nb.gaze.perception.top_pixels")
     monkeypatch.setattr(perception, "checked_relevance", lambda r: r*2)
     assert code_version(perception.top_pixels) != before[0]
     monkeypatch.setattr(perception, "top_pixels", lambda r, n: r > n)
     assert code_version(perception.top_pixels) != before[0]
     monkeypatch.undo()
-    assert (code_version(perception.top_pixels), code_version("rbdm_nb.perception.top_pixels")) == before
+    assert (code_version(perception.top_pixels), code_version("rbdm_nb.gaze.perception.top_pixels")) == before
 
 
 def test_a_method_of_ones_own_counts():
-    from rbdm_nb.rules import Method
+    from rbdm_nb.explain.rules import Method
     class Twice:
         def inputs(self, x): yield 2*x
     before = code_version(Method(samples=Twice.inputs))
@@ -183,7 +183,7 @@ def test_a_running_notebook_has_the_keys_of_its_module():
 
 def test_pixels_that_changed_on_disk_are_read_from_the_picture(tmp_path):
     import hashlib, numpy as np
-    from rbdm_nb.images import RowFile, stored_or
+    from rbdm_nb.corpora.images import RowFile, stored_or
     pictures = np.arange(2*12, dtype=np.uint8).reshape(2, 2, 2, 3)
     file = RowFile(tmp_path/"pixels", (2, 2, 3))
     rows = np.zeros(2, [("row", "i8"), ("pixels", "S32")])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from rbdm_nb.cli import main
-from rbdm_nb.datasets import CORPORA
+from rbdm_nb.roof.cli import main
+from rbdm_nb.corpora.datasets import CORPORA
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = {"ckplus": 12, "affectnet": 120}
@@ -24,12 +24,12 @@ def rbdm(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory):
     "A folder corpus; tests that change it take a copy."
-    from rbdm_nb.folder import fake
+    from rbdm_nb.corpora.folder import fake
     return fake(tmp_path_factory.mktemp("faces") / "faces", 32)
 
 
 def process(*args, cwd):
-    code = "from rbdm_nb.cli import main; main(prog_name='rbdm')"
+    code = "from rbdm_nb.roof.cli import main; main(prog_name='rbdm')"
     return subprocess.run([sys.executable, "-c", code, *args], cwd=cwd, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=300)
 
 
@@ -130,9 +130,9 @@ def test_help_has_examples(rbdm):
 
 
 def test_nothing_here_loads_tensorflow(tmp_path):
-    code = "import sys; from rbdm_nb.cli import main; main(['data', 'describe'], standalone_mode=False); sys.exit('tensorflow' in sys.modules)"
+    code = "import sys; from rbdm_nb.roof.cli import main; main(['data', 'describe'], standalone_mode=False); sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL).returncode == 0
-    code = "import sys; from rbdm_nb.cli import main; main(['data', '--help'], standalone_mode=False); sys.exit(bool({'pandas', 'numpy', 'tensorflow'} & set(sys.modules)))"
+    code = "import sys; from rbdm_nb.roof.cli import main; main(['data', '--help'], standalone_mode=False); sys.exit(bool({'pandas', 'numpy', 'tensorflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL).returncode == 0
 
 

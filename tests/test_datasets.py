@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from rbdm_nb import datasets, images as images_module
-from rbdm_nb.datasets import (CORPORA, Check, Corpus, LazyImages, Problems, check, corpus_module, decode, find_rows, header_shapes, in_both, inside, load, read_csv,
+from rbdm_nb.corpora import datasets, images as images_module
+from rbdm_nb.corpora.datasets import (CORPORA, Check, Corpus, LazyImages, Problems, check, corpus_module, decode, find_rows, header_shapes, in_both, inside, load, read_csv,
                               read_images, resized, stratified, twin_lines, twins, without_twins)
-from rbdm_nb.images import RowFile, compact, each, fit, indexed, square
+from rbdm_nb.corpora.images import RowFile, compact, each, fit, indexed, square
 
 RAMP = (np.arange(48)[:, None] * 4 + np.arange(40)[None] // 2).astype(np.uint8)
 RGB = np.stack([RAMP, RAMP[:, ::-1], 255 - RAMP], -1)

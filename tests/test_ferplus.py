@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
-from rbdm_nb import ferplus
-from rbdm_nb.datasets import EXPRESSIONS, check, load
-from rbdm_nb.ferplus import COLUMNS, LABELS, RAW, TABLE, VOTES, differences, distribution, elect, label_counts, read_labels, read_table, write
-from rbdm_nb.notebooks import root
+from rbdm_nb.corpora import ferplus
+from rbdm_nb.corpora.datasets import EXPRESSIONS, check, load
+from rbdm_nb.corpora.ferplus import COLUMNS, LABELS, RAW, TABLE, VOTES, differences, distribution, elect, label_counts, read_labels, read_table, write
+from rbdm_nb.project import root
 
 REAL = Path(root()).parent / "shared" / "data" / "ferplus"
 real = pytest.mark.skipif(not (REAL / TABLE).is_file(), reason=f"FERPlus is licence-bound and not in {REAL}")

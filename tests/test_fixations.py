@@ -1,9 +1,9 @@
 "Fixations: both rules against second implementations, gaps, units, and scores by hand."
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
-from rbdm_nb.fixations import ALGORITHMS, COLUMNS, detect, detect_all, idt, ivt, match, merged, pieces, regular, score, velocities
-from rbdm_nb.perception import Setup
-from rbdm_nb.recordings import Trial
+from rbdm_nb.gaze.fixations import ALGORITHMS, COLUMNS, detect, detect_all, idt, ivt, match, merged, pieces, regular, score, velocities
+from rbdm_nb.gaze.perception import Setup
+from rbdm_nb.gaze.recordings import Trial
 from rbdm_nb.reproducibility import rng
 
 FEW = dict(max_examples=40, deadline=None, derandomize=True)

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from rbdm_nb import datasets, folder
-from rbdm_nb.datasets import EXPRESSIONS, check, load
-from rbdm_nb.folder import divide, from_arrays, from_tfdata
-from rbdm_nb.notebooks import root
+from rbdm_nb.corpora import datasets, folder
+from rbdm_nb.corpora.datasets import EXPRESSIONS, check, load
+from rbdm_nb.corpora.folder import divide, from_arrays, from_tfdata
+from rbdm_nb.project import root
 
 REAL = Path(root()).parent / "shared" / "data" / "facial_expressions"
 real = pytest.mark.skipif(not (REAL / "legend.csv").is_file(), reason=f"facial_expressions is not in {REAL}")

@@ -4,8 +4,8 @@ import json, shutil, unicodedata, warnings
 import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from rbdm_nb import folder
-from rbdm_nb.datasets import check, divide, files_below, load, Problems, split_of_name
+from rbdm_nb.corpora import folder
+from rbdm_nb.corpora.datasets import check, divide, files_below, load, Problems, split_of_name
 
 KINDS = ("happy", "sad", "fear")
 
@@ -377,7 +377,7 @@ def test_files_below_is_one_list(classes):
 # --- the other corpora list pictures in the same way
 
 def test_other_corpora_pass_over_what_is_the_machines(tmp_path):
-    from rbdm_nb import affectnet, ckplus, ferplus, rafdb
+    from rbdm_nb.corpora import affectnet, ckplus, ferplus, rafdb
     places = {ckplus: ("cohn-kanade-images/@eaDir/S001", "cohn-kanade-images/S005/@eaDir"), rafdb: ("DATASET/train/1/@eaDir",), ferplus: ("FER2013Train",), affectnet: ("train_set/images",)}
     made = {ckplus: dict(n=60, frames=2, height=49), rafdb: dict(release="folders"), ferplus: {}, affectnet: dict(n=40, release="affectnet8")}
     for module, options in made.items():

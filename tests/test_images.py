@@ -4,9 +4,9 @@ import io, struct, zlib
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from rbdm_nb import datasets
-from rbdm_nb.datasets import Problems, header_shape, read_images
-from rbdm_nb.images import BITS, decode
+from rbdm_nb.corpora import datasets
+from rbdm_nb.corpora.datasets import Problems, header_shape, read_images
+from rbdm_nb.corpora.images import BITS, decode
 
 GREY = (np.arange(24)[:, None] * 8 + np.arange(16)[None] * 4).astype(np.uint8)
 RGB = np.stack([GREY, GREY[::-1], 255 - GREY], -1)
@@ -193,7 +193,7 @@ def test_any_bytes_are_an_image_or_a_named_error(data, head):
 
 
 def test_bits_are_an_option_of_ones_own_corpus(tmp_path):
-    from rbdm_nb.datasets import check, load
+    from rbdm_nb.corpora.datasets import check, load
     for label in ("happy", "sad"):
         for k in range(4):
             (tmp_path / label).mkdir(exist_ok=True)

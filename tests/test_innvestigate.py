@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest, tensorflow as tf
 import lrp_reference as slow
-from rbdm_nb import rules
-from rbdm_nb.relevance import Explainer
+from rbdm_nb.explain import rules
+from rbdm_nb.explain.relevance import Explainer
 
 keras, L, HERE = tf.keras, tf.keras.layers, Path(__file__).resolve().parent
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("innvestigate") is None, reason="innvestigate is not installed (it needs Python below 3.12, TensorFlow below 2.15)")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
-from rbdm_nb.inputs import file_digests, input_change, inputs, pointed
+from rbdm_nb.roof.inputs import file_digests, input_change, inputs, pointed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DECLARED = {n: SimpleNamespace(help=h, choices=()) for n, h in dict(
@@ -63,7 +63,7 @@ def test_any_text_is_a_path_or_none(values):
 
 
 def test_without_a_home_a_temporary_folder_serves_and_is_said(tmp_path):
-    code = "import pathlib; pathlib.os.path.expanduser = lambda p: p\nfrom rbdm_nb.notebooks import cache_folder; print(cache_folder())"
+    code = "import pathlib; pathlib.os.path.expanduser = lambda p: p\nfrom rbdm_nb.project import cache_folder; print(cache_folder())"
     environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "RBDM_CACHE", "XDG_CACHE_HOME")}
     environment |= {"TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -1,8 +1,8 @@
 "Kernels of 1 x 1 and stride 2 whose gradient ends the process: explained without it, refused in training. In child processes."
 import subprocess, sys, textwrap
 import numpy as np, pytest, tensorflow as tf
-from rbdm_nb.architectures import ARCHITECTURES, MINIMUM_SIZE, build, check_trainable, unsafe_to_train
-from rbdm_nb.relevance import Explainer
+from rbdm_nb.networks.architectures import ARCHITECTURES, MINIMUM_SIZE, build, check_trainable, unsafe_to_train
+from rbdm_nb.explain.relevance import Explainer
 
 keras, L = tf.keras, tf.keras.layers
 
@@ -29,7 +29,7 @@ def in_a_child(program):
 @pytest.mark.parametrize("method", ["deep_taylor", "lrp_composite", "gradient"])
 def test_ledger_layers_and_slopes_live(method):
     out = in_a_child(f"""
-    from rbdm_nb.relevance import Explainer, layer_maps
+    from rbdm_nb.explain.relevance import Explainer, layer_maps
     explainer = Explainer(mini_xception(), "{method}", (-1, 1))
     target = np.zeros(8, "int32")
     for _ in range(6):
@@ -44,7 +44,7 @@ def test_graphs_are_made_once():
     i = L.Input((6, 6, 1))
     explainer = Explainer(keras.Model(i, L.Dense(3)(L.Flatten()(L.Conv2D(2, 3, activation="relu", name="c")(i)))), "lrp_z")
     x = np.ones((2, 6, 6, 1), "float32")
-    from rbdm_nb.relevance import layer_maps
+    from rbdm_nb.explain.relevance import layer_maps
     explainer.ledger(x), layer_maps(explainer, x, ["c"])
     graphs = dict(explainer._graphs)
     explainer.ledger(x[:1]), layer_maps(explainer, x[:1], ["c"]), explainer(x)
@@ -53,7 +53,7 @@ def test_graphs_are_made_once():
 
 def test_the_remedy_trains_and_computes_the_same():
     in_a_child("""
-    from rbdm_nb.architectures import check_trainable
+    from rbdm_nb.networks.architectures import check_trainable
     remedy = lambda x: L.Conv2D(16, 1, use_bias=False, name="shortcut")(L.MaxPooling2D(1, strides=2)(x))
     strided, model = mini_xception(), mini_xception(remedy)
     model.set_weights(strided.get_weights())
@@ -65,8 +65,8 @@ def test_the_remedy_trains_and_computes_the_same():
 
 def test_training_is_refused_by_name_before_it_begins(tmp_path):
     out = in_a_child(f"""
-    import rbdm_nb.training as training
-    from rbdm_nb.datasets import load
+    import rbdm_nb.networks.training as training
+    from rbdm_nb.corpora.datasets import load
     from rbdm_nb.store import Store
     training.build = lambda *settings: mini_xception()
     train, valid = (load("synthetic", split=s, n=16, image_size=64, seed=0) for s in ("train", "valid"))

@@ -3,11 +3,11 @@ import importlib.util
 
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
-from rbdm_nb import landmarks
-from rbdm_nb.datasets import load
-from rbdm_nb.faces import MIRROR
-from rbdm_nb.folder import from_arrays
-from rbdm_nb.landmarks import MESH, PAIRS, TRIES, canvas, detect, failures, kept, normalised_error, to_picture, with_landmarks
+from rbdm_nb.corpora import landmarks
+from rbdm_nb.corpora.datasets import load
+from rbdm_nb.corpora.faces import MIRROR
+from rbdm_nb.corpora.folder import from_arrays
+from rbdm_nb.corpora.landmarks import MESH, PAIRS, TRIES, canvas, detect, failures, kept, normalised_error, to_picture, with_landmarks
 from rbdm_nb.store import Store
 
 mediapipe = pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None, reason="MediaPipe is not installed (pip install 'rbdm_nb[landmarks]')")

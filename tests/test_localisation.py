@@ -3,11 +3,11 @@ import itertools, math
 import numpy as np, pytest, tensorflow as tf
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
-from rbdm_nb.architectures import CountedDropout
-from rbdm_nb.datasets import EXPRESSIONS, Corpus, load
-from rbdm_nb.localisation import baselines, localisation, mass_accuracy, mass_elsewhere, pointing_game, randomisation, rank_accuracy, unit_regions, weighted_layers
-from rbdm_nb.perception import spearman
-from rbdm_nb.relevance import METHODS, Explainer
+from rbdm_nb.networks.architectures import CountedDropout
+from rbdm_nb.corpora.datasets import EXPRESSIONS, Corpus, load
+from rbdm_nb.explain.localisation import baselines, localisation, mass_accuracy, mass_elsewhere, pointing_game, randomisation, rank_accuracy, unit_regions, weighted_layers
+from rbdm_nb.gaze.perception import spearman
+from rbdm_nb.explain.relevance import METHODS, Explainer
 from rbdm_nb.reproducibility import fingerprint, rng
 
 keras, L = tf.keras, tf.keras.layers

@@ -1,13 +1,14 @@
 """Masks: their counts and places under any relevance, controls, people's masks, and what is kept in the store."""
 import numpy as np, pandas as pd, pytest, zarr
 from hypothesis import given, settings, strategies as st
-from rbdm_nb import attention, masking
-from rbdm_nb.attention import Gaze, average_fixations
-from rbdm_nb.comparison import derangement
+from rbdm_nb import masking
+from rbdm_nb.gaze import attention
+from rbdm_nb.gaze.attention import Gaze, average_fixations
+from rbdm_nb.gaze.comparison import derangement
 from rbdm_nb.masking import (CONTROLS, MASKS, corpus_masks, ellipse_mask, human_mask, human_masks, make_mask, mean_mask, negative_mask, perceptive_mask,
                              random_mask, resize_relevance)
-from rbdm_nb.perception import Setup, fixation_heatmap, network_fixations
-from rbdm_nb.relevance import Maps
+from rbdm_nb.gaze.perception import Setup, fixation_heatmap, network_fixations
+from rbdm_nb.explain.relevance import Maps
 from rbdm_nb.reproducibility import fresh_process
 from rbdm_nb.store import Store
 
@@ -167,7 +168,7 @@ def test_the_average_is_found_again_in_another_process(tmp_path):
     write_tables(tmp_path/"gaze", 1, 4)
     kept = f"__import__('rbdm_nb.store').store.Store({str(tmp_path/'store')!r})"
     call = f"[average_fixations({kept}, {str(tmp_path/'gaze')!r}), len({kept}.contents())]"
-    assert [fresh_process(call, "rbdm_nb.attention") for _ in range(2)] == [[4, 1]]*2
+    assert [fresh_process(call, "rbdm_nb.gaze.attention") for _ in range(2)] == [[4, 1]]*2
 
 
 def test_human_masks_follow_the_corpus_and_refuse_what_nobody_saw(tmp_path):

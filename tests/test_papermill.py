@@ -2,7 +2,7 @@
 import re, shutil, subprocess, sys
 from pathlib import Path
 import nbformat, pytest, yaml
-from rbdm_nb.notebooks import root
+from rbdm_nb.project import root
 
 SMALL = dict(limit=64, trainer="MobileNetV2", trainer_size=48, trainer_epochs=1, trainer_limit=64, epochs=2, switch_epoch=1, baseline=False, mask="mean")
 

@@ -2,10 +2,10 @@
 import math
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
-from rbdm_nb import perception, recordings, simulation
-from rbdm_nb.attention import NETWORK, gaze_of, read_study, table1
-from rbdm_nb.comparison import EPSILON, MEASURES, auc_judd, bootstrap, cc, chance_level, compare, derangement, kl, nss, sim, summary
-from rbdm_nb.perception import Setup, cosine_distance, fixation_heatmap, network_fixations, spearman, top_pixels, zero_measure
+from rbdm_nb.gaze import perception, recordings, simulation
+from rbdm_nb.gaze.attention import NETWORK, gaze_of, read_study, table1
+from rbdm_nb.gaze.comparison import EPSILON, MEASURES, auc_judd, bootstrap, cc, chance_level, compare, derangement, kl, nss, sim, summary
+from rbdm_nb.gaze.perception import Setup, cosine_distance, fixation_heatmap, network_fixations, spearman, top_pixels, zero_measure
 from rbdm_nb.reproducibility import rng
 
 examples = lambda n: settings(max_examples=n, deadline=None, derandomize=True)

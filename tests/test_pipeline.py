@@ -6,8 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rbdm_nb import pipeline
-from rbdm_nb.runner import Display, execute, run_set
+from rbdm_nb.roof import pipeline
+from rbdm_nb.roof.runner import Display, execute, run_set
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMON = 'output: str = "outputs/demo"  # folder of results\nmask: str = "mean"  # what to hide; one of: none, mean, negative\nrate: float = 0.5  # learning rate\n'
@@ -39,7 +39,7 @@ def project(tmp_path, monkeypatch):
 
 
 # for cells: save a result; wait for another notebook, which in vain is an error
-SAVE = "from types import SimpleNamespace\nfrom rbdm_nb.notebooks import save_text\nsave = lambda text, name: save_text(text, SimpleNamespace(output=output), name)\n"
+SAVE = "from types import SimpleNamespace\nfrom rbdm_nb.project import save_text\nsave = lambda text, name: save_text(text, SimpleNamespace(output=output), name)\n"
 WAIT = """import os, time
 def tell(name): open(name, "w").close()
 def wait(name, end=time.monotonic() + 60):
@@ -227,7 +227,7 @@ def test_progress_within_a_cell_is_shown(project):
 
 def _runner(project, jobs=1):
     "A runner in a process of its own."
-    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rbdm_nb.runner import run_set; run_set('params/demo.yaml', force=True, jobs={jobs})"
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rbdm_nb.roof.runner import run_set; run_set('params/demo.yaml', force=True, jobs={jobs})"
     return subprocess.Popen([sys.executable, "-c", code], cwd=project, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

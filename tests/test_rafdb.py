@@ -5,9 +5,9 @@ from pathlib import Path
 import cv2, numpy as np, pandas as pd, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
-from rbdm_nb import ckplus, datasets, rafdb
-from rbdm_nb.datasets import EXPRESSIONS, load
-from rbdm_nb.rafdb import BY_CODE, CODES, LISTS, POINTS, check, fake, label_counts, label_of, photo, similarity
+from rbdm_nb.corpora import ckplus, datasets, rafdb
+from rbdm_nb.corpora.datasets import EXPRESSIONS, load
+from rbdm_nb.corpora.rafdb import BY_CODE, CODES, LISTS, POINTS, check, fake, label_counts, label_of, photo, similarity
 
 N, TRAIN = 70, 56
 README = "1: Surprise\n2: Fear\n3: Disgust\n4: Happiness\n5: Sadness\n6: Anger\n7: Neutral"

@@ -3,11 +3,11 @@ import gzip, json, time, warnings
 
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
-from rbdm_nb.attention import gaze_of, heatmaps, read_study
-from rbdm_nb.perception import Setup
-from rbdm_nb.recordings import FORMATS, HEADER, REASONS, find_gaps, read, sampling_rate, wall_clock
-from rbdm_nb.simulation import ANNOTATORS, Tracker, simulate
-from rbdm_nb.datasets import load
+from rbdm_nb.gaze.attention import gaze_of, heatmaps, read_study
+from rbdm_nb.gaze.perception import Setup
+from rbdm_nb.gaze.recordings import FORMATS, HEADER, REASONS, find_gaps, read, sampling_rate, wall_clock
+from rbdm_nb.gaze.simulation import ANNOTATORS, Tracker, simulate
+from rbdm_nb.corpora.datasets import load
 
 FEW = dict(max_examples=60, deadline=None, derandomize=True)
 

@@ -2,7 +2,7 @@
 import os, subprocess, sys
 from pathlib import Path
 import numpy as np, pytest, tensorflow as tf
-from rbdm_nb.relevance import METHODS, Explainer, layer_maps, maps
+from rbdm_nb.explain.relevance import METHODS, Explainer, layer_maps, maps
 
 keras, L, HERE = tf.keras, tf.keras.layers, Path(__file__).resolve().parent
 
@@ -310,7 +310,7 @@ def test_ledger_of_samples_is_refused(network):
 
 @pytest.mark.parametrize("architecture, size", [("InceptionV3", 75), ("MobileNetV2", 48), ("Xception", 71), ("VGGFace", 48)])
 def test_architectures(architecture, size):
-    from rbdm_nb.architectures import build
+    from rbdm_nb.networks.architectures import build
     keras.utils.set_random_seed(0)
     model = build(architecture, 8, (size, size, 3))
     *rest, bias = model.get_weights()

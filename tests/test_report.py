@@ -8,7 +8,7 @@ import jinja2, numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 import study_browser
-from rbdm_nb import contents, report
+from rbdm_nb.roof import contents, report
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HOSTILE = """<script>window.hacked = 1</script><img src=x onerror=hacked=1> "'`{{ 7*7 }}{% raw %}&lt; ]]> --> </style></table> ναί 😀 \u202e\x00\x1b"""
@@ -199,7 +199,7 @@ def test_the_same_files_give_the_same_bytes(project):
     make_hostile(make_set(project/"outputs"/"my-set"))
     (project/"below").mkdir()
     for name in ("a", "b"):
-        code = f"from rbdm_nb import report; report.write('my-set', {str(project/f'{name}.html')!r})"
+        code = f"from rbdm_nb.roof import report; report.write('my-set', {str(project/f'{name}.html')!r})"
         env = os.environ | dict(PYTHONHASHSEED=str(ord(name)), PYTHONPATH=str(REPOSITORY), TZ="Asia/Tokyo" if name == "b" else "UTC", LC_ALL="C")
         if name == "b": [os.utime(f, (0, 0)) for f in sorted((project/"outputs"/"my-set").rglob("*"), reverse=True)]
         subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=project/"below" if name == "b" else project)

@@ -8,8 +8,8 @@ import nbformat, numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score, recall_score
-from rbdm_nb import measures as m, results
-from rbdm_nb.notebooks import declared, root
+from rbdm_nb.results import statistics as m, results
+from rbdm_nb.project import declared, root
 from rbdm_nb.trainee import record_text, records as read_records
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
@@ -141,7 +141,7 @@ def test_mcnemar_by_counting(b, c):
 
 
 def test_mcnemar_interval_against_the_bootstrap():
-    from rbdm_nb.comparison import bootstrap
+    from rbdm_nb.gaze.comparison import bootstrap
     draw = np.random.default_rng(0)
     x, y = draw.random(2000) < 0.6, draw.random(2000) < 0.5
     found = m.mcnemar(x, y)

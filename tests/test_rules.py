@@ -6,8 +6,8 @@ lie in −1…1, so that sums are not 0 and maxima are not tied; ties and zeros 
 import functools
 import numpy as np, pytest, tensorflow as tf
 import lrp_reference as slow
-from rbdm_nb import rules
-from rbdm_nb.relevance import Explainer
+from rbdm_nb.explain import rules
+from rbdm_nb.explain.relevance import Explainer
 
 keras, L = tf.keras, tf.keras.layers
 LOW, HIGH = -1., 1.2

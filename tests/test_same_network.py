@@ -1,7 +1,7 @@
 """The explained network is the model: separable layers written in two ways, ReLUs written in two ways, options of calls,
 classes with a call of their own, operators, layers that no rule knows; what is refused names the layer."""
 import numpy as np, pytest, tensorflow as tf
-from rbdm_nb.relevance import METHODS, Explainer
+from rbdm_nb.explain.relevance import METHODS, Explainer
 
 keras, L = tf.keras, tf.keras.layers
 KERAS_3 = hasattr(keras, "ops")

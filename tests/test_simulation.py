@@ -2,11 +2,11 @@
 import time
 
 import numpy as np, pandas as pd, pytest
-from rbdm_nb.datasets import load
-from rbdm_nb.fixations import detect_all, score
-from rbdm_nb.perception import Setup
+from rbdm_nb.corpora.datasets import load
+from rbdm_nb.gaze.fixations import detect_all, score
+from rbdm_nb.gaze.perception import Setup
 from rbdm_nb.reproducibility import rng
-from rbdm_nb.simulation import ANNOTATORS, SHORTEST, Annotator, Tracker, clock, eye, log_text, places, saccade_ms, scan_path, session, shares, simulate, states, study, track
+from rbdm_nb.gaze.simulation import ANNOTATORS, SHORTEST, Annotator, Tracker, clock, eye, log_text, places, saccade_ms, scan_path, session, shares, simulate, states, study, track
 
 SETUP = Setup()
 

@@ -4,10 +4,10 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from lime.lime_image import LimeImageExplainer
 from sklearn.linear_model import LogisticRegression
-from rbdm_nb.datasets import load
+from rbdm_nb.corpora.datasets import load
 from rbdm_nb.masking import MASKS, corpus_masks, make_mask
 from rbdm_nb.reproducibility import rng
-from rbdm_nb.sources import COMBINATIONS, SOURCES, combine, combined_maps, function_maps, lime, occlusion, rise, rise_mask, shares, superpixels
+from rbdm_nb.explain.functions import COMBINATIONS, SOURCES, combine, combined_maps, function_maps, lime, occlusion, rise, rise_mask, shares, superpixels
 from rbdm_nb.store import Store
 
 FEW = dict(occlusion=dict(window=5, stride=3), rise=dict(masks=30, cells=4), lime=dict(samples=30, segments=6))

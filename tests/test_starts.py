@@ -3,10 +3,10 @@ import warnings
 import numpy as np, pytest, tensorflow as tf, zarr
 from lrp_reference import Reference
 from rbdm_nb import masking
-from rbdm_nb.datasets import load
+from rbdm_nb.corpora.datasets import load
 from rbdm_nb.masking import CONTROLS, MASKS, corpus_masks, make_mask, mean_mask, negative_mask, perceptive_mask
-from rbdm_nb.relevance import METHODS, STARTS, Explainer, Maps, empty_maps, layer_maps, maps
-from rbdm_nb.rules import integrated_gradients
+from rbdm_nb.explain.relevance import METHODS, STARTS, Explainer, Maps, empty_maps, layer_maps, maps
+from rbdm_nb.explain.rules import integrated_gradients
 from rbdm_nb.store import Store
 
 keras, L = tf.keras, tf.keras.layers

@@ -92,7 +92,7 @@ def test_a_damaged_entry_can_be_listed_and_its_error_names_the_file(whole, tmp_p
 
 
 def test_files_are_on_the_disk_before_they_are_renamed(tmp_path, monkeypatch):
-    from rbdm_nb import notebooks
+    from rbdm_nb import project as notebooks
     done = []
     monkeypatch.setattr(notebooks.os, "fsync", lambda handle: done.append(os.readlink(f"/proc/self/fd/{handle}")) if Path("/proc/self/fd").exists() else done.append(""))
     replace = os.replace

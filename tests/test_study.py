@@ -5,8 +5,9 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 import study_browser
-from rbdm_nb import recordings, study, synthetic
-from rbdm_nb.datasets import EXPRESSIONS, LazyImages
+from rbdm_nb.gaze import recordings, study
+from rbdm_nb.corpora import synthetic
+from rbdm_nb.corpora.datasets import EXPRESSIONS, LazyImages
 from rbdm_nb.reproducibility import rng
 
 FRAME = 1000/60
@@ -275,7 +276,7 @@ def page(tmp_path_factory):
     if not study_browser.chromium(): pytest.skip("needs Chromium: apt-get install chromium")
     folder = tmp_path_factory.mktemp("lab")
     with study_browser.lab_and_browser(folder) as (lab, browser):
-        lab.notebook("study.ipynb", "from rbdm_nb import study, synthetic\nfaces = synthetic.load(n=10, image_size=96, seed=5)\n"
+        lab.notebook("study.ipynb", "from rbdm_nb.corpora import synthetic\nfrom rbdm_nb.gaze import study\nfaces = synthetic.load(n=10, image_size=96, seed=5)\n"
                      "ten = study.LabellingStudy(faces.images, faces.names, seed=3, annotator='A1')\nten", "ten",
                      "few = study.LabellingStudy(faces.images[:4], classes=['yes', 'no', 'so so'], keys='asd', blank_ms=600, cross_ms=50, square_px=600)\nfew")
         tab = browser.tab(lab.url("study.ipynb"))

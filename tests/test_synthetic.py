@@ -1,12 +1,12 @@
 "The built-in corpus: what its notebooks cannot show in a cell."
 import hashlib, os, subprocess, sys
 import numpy as np, pytest
-from rbdm_nb import datasets, faces, synthetic
-from rbdm_nb.notebooks import root
-from rbdm_nb.synthetic import EXPRESSIONS
+from rbdm_nb.corpora import datasets, faces, synthetic
+from rbdm_nb.project import root
+from rbdm_nb.corpora.synthetic import EXPRESSIONS
 
 DOMAINS = ("studio", "wild")
-SHA = "import hashlib; from rbdm_nb import synthetic as s; print(hashlib.sha256(b''.join(s.load(n=24, domain=d, seed=5).images[:].tobytes() for d in ('studio', 'wild'))).hexdigest())"
+SHA = "import hashlib; from rbdm_nb.corpora import synthetic as s; print(hashlib.sha256(b''.join(s.load(n=24, domain=d, seed=5).images[:].tobytes() for d in ('studio', 'wild'))).hexdigest())"
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

@@ -6,12 +6,12 @@ import h5py, numpy as np, pytest, tensorflow as tf
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
-from rbdm_nb.datasets import Corpus, class_index, load, option_values, read_options
-from rbdm_nb.notebooks import declared, root
-from rbdm_nb.relevance import Explainer, input_bounds
+from rbdm_nb.corpora.datasets import Corpus, class_index, load, option_values, read_options
+from rbdm_nb.project import declared, root
+from rbdm_nb.explain.relevance import Explainer, input_bounds
 from rbdm_nb.trainee import aligned, fusion, probabilities
-from rbdm_nb.trainer import (account, best_order, check_options, corpora, grey, saved_model, side, trainer_from)
-from rbdm_nb.weights import check_config, objects_of, read_config
+from rbdm_nb.networks.trainer import (account, best_order, check_options, corpora, grey, saved_model, side, trainer_from)
+from rbdm_nb.networks.weights import check_config, objects_of, read_config
 
 L = tf.keras.layers
 

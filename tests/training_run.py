@@ -2,7 +2,7 @@
 import sys
 from dataclasses import dataclass
 import numpy as np
-from rbdm_nb.datasets import load
+from rbdm_nb.corpora.datasets import load
 from rbdm_nb.reproducibility import deterministic, rng
 from rbdm_nb.store import Entry, Store
 from rbdm_nb.trainee import train
