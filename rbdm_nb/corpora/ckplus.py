@@ -13,11 +13,11 @@ from pathlib import Path
 
 import cv2, numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, MEMORY, SPLITS, Check, Corpus, Problems, class_index, corpus_folder, header_shapes, inside, of_system,
+from .datasets import (EXPRESSIONS, MEMORY, SPLITS, Check, Corpus, Problems, class_index, corpus_folder, header_shapes, inside,
                               read_file, read_images)
 from .faces import ACTION_UNITS, face, landmarks
 from .images import LazyImages, each, indexed, square
-from ..project import progress, suggest
+from ..project import of_system, progress, suggest
 from ..reproducibility import rng
 from .synthetic import draw
 

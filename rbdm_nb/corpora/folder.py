@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from PIL import Image
 from .datasets import (EXPRESSIONS, SPLITS, Check, Corpus, Problems, alike, class_index, corpus_folder, divide,
-                              files_below, inside, is_picture, of_system, read_csv, read_images, resized, split_of_name, tidy)
+                              files_below, inside, is_picture, read_csv, read_images, resized, split_of_name, tidy)
 from .images import cache_folder
-from ..project import progress, suggest, write_atomic
+from ..project import of_system, progress, suggest, write_atomic
 from .synthetic import load as built_in
 
 DESCRIPTION = """folder: your own labelled pictures, of faces or of anything else.
