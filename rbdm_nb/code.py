@@ -10,7 +10,7 @@ import numpy as np
 
 # %% ../nbs/00d_code.ipynb #4a17bdbd
 LIBRARY = "rbdm_nb"
-MACHINERY = ("code", "store", "project")   # keys and files, parameters, bars and messages
+MACHINERY = ("code", "store", "project", "parameters")   # keys and files, parameters, bars and messages
 
 def _is_check(node):
     "Whether a definition is a function `check…` that returns nothing and sets nothing but names of its own."

@@ -9,7 +9,8 @@ from hypothesis import given, settings, strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score, recall_score
 from rbdm_nb.results import statistics as m, results
-from rbdm_nb.project import declared, root
+from rbdm_nb.parameters import declared
+from rbdm_nb.project import root
 from rbdm_nb.trainee import record_text, records as read_records
 
 few = settings(max_examples=40, deadline=None, derandomize=True)

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
 from rbdm_nb.corpora.datasets import Corpus, class_index, load, option_values, read_options
-from rbdm_nb.project import declared, root
+from rbdm_nb.parameters import declared
+from rbdm_nb.project import root
 from rbdm_nb.explain.relevance import Explainer, input_bounds
 from rbdm_nb.trainee import aligned, fusion, probabilities
 from rbdm_nb.networks.trainer import (account, best_order, check_options, corpora, grey, saved_model, side, trainer_from)

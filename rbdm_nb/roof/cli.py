@@ -159,7 +159,8 @@ def status(params):
 @click.argument("notebook")
 def params(notebook):
     "List the parameters of NOTEBOOK (such as 06_trainee): type, default, and what each is for."
-    from rbdm_nb.project import declared, root, suggest
+    from rbdm_nb.parameters import declared
+    from rbdm_nb.project import root, suggest
     names = [p.stem for p in sorted((root()/"nbs").glob("*.ipynb"))]
     name = Path(notebook).name.removesuffix(".ipynb")
     if name not in names: raise ValueError(f"no notebook {name!r}{suggest(name, names)}")

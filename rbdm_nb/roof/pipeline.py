@@ -14,7 +14,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ..code import LIBRARY, _python, _tree, reached_by, read_package, source_digest
 from .inputs import input_change, inputs
-from ..project import declared, root, suggest, validate, write_atomic
+from ..parameters import declared, validate
+from ..project import root, suggest, write_atomic
 
 # %% ../../nbs/90_pipeline.ipynb #0b91e891
 def _names(node):
