@@ -173,30 +173,38 @@ def _result_set(name):
     return Path(name).name.removesuffix(".yaml")
 
 @main.command()
-@click.option("--set", "name", metavar="NAME", help="The set whose results are judged, such as ferplus; all that have results by default.")
+@click.option("--set", "name", metavar="NAME",
+              help="The set whose results are judged, such as ferplus; all that have results by default.")
 @click.option("--json", "as_text", flag_value="json", help="Print what claims.json holds instead of the table.")
-@click.option("--markdown", "as_text", flag_value="markdown", help="Print the table as README.md shows it.")
+@click.option("--markdown", "as_text", flag_value="markdown", help="Print the tables in Markdown.")
 def claims(name, as_text):
-    """Hold results against the paper: every number and every direction that it states.
+    """Hold results against the papers: every number and every direction that they state.
 
     \b
     rbdm claims                                   all sets that have results
     rbdm claims --set ferplus
     rbdm claims --set ferplus --json
 
-    A claim is reproduced, differs (by how much), or was not run (why). Built-in faces never settle a claim about real ones. Reads
-    params/claims.yaml and what outputs/NAME holds, computes nothing, and writes outputs/NAME/claims.json. Exit status: 0; 1 if a
-    result contradicts a claim marked exact; 2 if the list of claims or NAME is not valid."""
-    from rbdm_nb.roof.claims import as_json, contradicted, evaluate, lines, markdown, read_claims, sets, write
-    ledger, shown, wrong = read_claims(), [], []
+    A claim is reproduced, differs (by how much), or was not run (why). Built-in faces never settle a claim about real
+    ones. What several studies measured stands side by side. Reads params/claims/*.yaml and what runs have left in
+    outputs/NAME/claims/, computes nothing, and writes outputs/NAME/claims.json. Exit status: 0; 1 if a result
+    contradicts a claim marked exact; 2 if a list of claims or NAME is not valid."""
+    from rbdm_nb.roof.claims import contradicted, evaluate, read_ledgers, sets, write
+    ledgers, shown, wrong = read_ledgers(), [], []
     for one in [_result_set(name)] if name else sets():
-        results = evaluate(one, ledger)
+        results = evaluate(one, ledgers)
         write(one, results)
-        shown.append((as_json(one, results) if as_text == "json" else markdown(one, results) if as_text else "\n".join(lines(one, results))).rstrip("\n"))
+        shown.append(_claims_text(one, results, as_text))
         wrong += [f"{one}: {r.id} ({r.here}, {r.why})" for r in contradicted(results)]
     if not shown: raise ValueError("no set has results yet; rbdm run params/demo.yaml makes some")
     click.echo("[" + ",\n".join(shown) + "]" if as_text == "json" and not name else "\n\n".join(shown))
     if wrong: raise _Contradicted(f"claims marked exact are contradicted: {'; '.join(wrong)}")
+
+def _claims_text(name, results, kind):
+    "The `results` of the set `name`: as `json`, as `markdown`, or for a terminal."
+    from rbdm_nb.roof.claims import as_json, lines, markdown
+    if kind == "json": return as_json(name, results).rstrip("\n")
+    return markdown(name, results) if kind == "markdown" else "\n".join(lines(name, results))
 
 class _Contradicted(_Refused):
     "Results that contradict an exact claim."

@@ -157,7 +157,8 @@ def _explain(error):
 def yaml_tree(path, holds:str):
     "(nodes, values) of the YAML file at `path`; `ValueError` names file and line. `holds`: what it should, for an empty one."
     text = Path(path).read_text(encoding="utf-8")
-    try: tree, content = yaml.compose(text), yaml.safe_load(text)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try: tree, content = yaml.compose(text, loader), yaml.load(text, loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise ValueError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {getattr(error, 'problem', error)}") from None
