@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 import study_browser
 from rbdm_nb.roof import contents, report
+from rbdm_nb.roof.pipeline import _set_of
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HOSTILE = """<script>window.hacked = 1</script><img src=x onerror=hacked=1> "'`{{ 7*7 }}{% raw %}&lt; ]]> --> </style></table> ναί 😀 \u202e\x00\x1b"""
@@ -17,9 +18,11 @@ HOSTILE = """<script>window.hacked = 1</script><img src=x onerror=hacked=1> "'`{
 def csv_text(*rows): return "\n".join(",".join('"' + str(v).replace('"', '""') + '"' for v in row) for row in rows) + "\n"
 
 
-def picture(path, size=(40, 30)):
+def picture(path, size=(40, 30), **said):
+    "A picture, and beside it what is `said` of it: caption, shows."
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.arange(size[0]*size[1], dtype=np.uint8).reshape(size[::-1])).save(path, format="PNG")
+    if said: save(path.with_suffix(".json"), said)
 
 
 def save(path, content):
@@ -33,21 +36,27 @@ def record(**changes):
                 environment=dict(python="3.11.7", cpu="Some CPU", cores=2, versions=dict(numpy="1.26.4"), numerics=dict(threads=[2, 2]), op_determinism=True)) | changes
 
 
-CLAIM = dict(id="trainer-f1", section="5.1", claim="F1 of the Trainer", kind="tolerance", paper="F1-Score of 0.59", here="0.61", verdict="reproduced", why="", setting=["on ferplus"], seeds=3,
-             also=["momentum 0.9: 0.6"], runs=["06_trainee.mask=mean"], figure="Figure 3", notebook="06_trainee", stale="")
+OTHER = dict(study="bn0.9", setting=["momentum 0.9"], here="0.6", verdict="reproduced", why="", seeds=1)
+CLAIM = dict(id="trainer-f1", section="5.1", claim="F1 of the Trainer", kind="tolerance", paper="schiller2020",
+             quote="F1-Score of 0.59", here="0.61", verdict="reproduced", why="", setting=["on ferplus"], seeds=3,
+             decides="most seeds", studies=[OTHER | dict(study="bn0.99"), OTHER], runs=["06_trainee.mask=mean"],
+             figure="Figure 3", notebook="06_trainee", stale="")
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    "An empty project, in which the working folder is."
+    "A project with the lists of claims and nothing else, in which the working folder is."
     save(tmp_path/"settings.ini", "[DEFAULT]\nlib_name = rbdm_nb\n")
+    shutil.copytree(REPOSITORY/"params"/"claims", tmp_path/"params"/"claims")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def make_set(folder):
     "A set in `folder` in which nothing is wrong."
-    for name in ("fig03_confusion", "fig10_curves", "my_figure"): picture(folder/"figures"/f"{name}.png")
+    picture(folder/"figures"/"fig03_confusion.png", caption="Shares of eight classes & more", shows="Figure 3")
+    picture(folder/"figures"/"fig10_curves.png", caption="Seven curves", shows="Figure 10")
+    picture(folder/"figures"/"my_figure.png")
     save(folder/"tables"/"fig03_confusion.csv", csv_text(("true", "happy"), ("happy", 12345), ("sad", "")))
     save(folder/"tables"/"long.csv", csv_text(("epoch", "f1"), *((k, k/7) for k in range(700))))
     save(folder/"tables"/"run_none.json", {})
@@ -61,12 +70,13 @@ def make_set(folder):
 def make_hostile(folder):
     "A set in which every text is out to break the page."
     wicked = HOSTILE.replace("/", "").replace("\x00", "")[:70]
-    picture(folder/"figures"/f"fig10{wicked}.png")
-    picture(folder/"figures"/f"{wicked}.png")
+    picture(folder/"figures"/f"fig10{wicked}.png", caption=HOSTILE, shows="Figure 10")
+    picture(folder/"figures"/f"{wicked}.png", caption=HOSTILE, shows=HOSTILE)
     save(folder/"tables"/f"{wicked}.csv", csv_text((HOSTILE, "x_y", "n", "v"), (HOSTILE, "1e400", "9"*60, "nan"), ("", "-0.0", "-12345678", "inf"), ("a"*3000, "1.5", "0", "")))
     save(folder/"notebooks"/f"{wicked}.ipynb", "{}")
-    claim = {k: HOSTILE for k in ("id", "section", "claim", "kind", "paper", "here", "verdict", "why", "stale")} | dict(setting=[HOSTILE], also=[HOSTILE], runs=[wicked], figure=HOSTILE)
-    save(folder/"claims.json", [claim, claim | dict(here=float("nan"), paper=1e308, section="6", seeds=10**30, figure=["Figure 10"]), dict(here={HOSTILE: [HOSTILE, None, True]}), {}])
+    claim = {k: HOSTILE for k in CLAIM} | dict(setting=[HOSTILE], studies=[{}, dict(setting=[HOSTILE], here=HOSTILE)],
+                                               runs=[wicked], seeds=HOSTILE)
+    save(folder/"claims.json", [claim, claim | dict(here=float("nan"), quote=1e308, section="6", seeds=10**30, figure=["Figure 10"]), dict(here={HOSTILE: [HOSTILE, None, True]}), {}])
     save(folder/"provenance"/f"{wicked}.json", record(notebook=HOSTILE, status=HOSTILE, error=dict(text=HOSTILE), revision=HOSTILE, lock=HOSTILE, seed=HOSTILE, time=HOSTILE, wall_seconds=float("nan"),
          made_from=dict(parameters={HOSTILE: HOSTILE, "corpus": HOSTILE}), environment=dict(cpu=HOSTILE, versions={HOSTILE: HOSTILE}), outputs={f"figures/fig10{wicked}.png": HOSTILE}))
     return folder
@@ -116,12 +126,13 @@ def test_a_whole_set(project):
     folder = make_set(project/"outputs"/"my-set")
     save(project/"nbs"/"06_trainee.ipynb", dict(cells=[dict(cell_type="markdown", source=["# Training\n", "x"])]))
     save(project/"nbs"/"07_broken.ipynb", "{")
-    save(project/"params"/"my-set.yaml", "description: faces & more")
+    save(_set_of("my-set")[0], "description: faces & more")
     file = report.write("my-set")
     assert file == folder/"report.html"
     page = check_structure(file.read_text(encoding="utf-8"), folder)
     said = texts(page)
-    for words in ("Faces & more", "06_trainee.mask=mean: Training", "3 claims", "1 reproduced", "1 differs", "1 not run", "Section 5.1", "Abstract", "F1-Score of 0.59", "0.61", "3 seeds", "Setting: on ferplus", "06_trainee is stale; seed was 0, is 1", "1 verdict rests on results that are out of date; rbdm run params/my-set.yaml", "momentum 0.9: 0.6", "AffectNet is not here",
+    for words in ("Faces & more", "06_trainee.mask=mean: Training", "3 claims", "1 reproduced", "1 differs", "1 not run", "Section 5.1", "Abstract", "F1-Score of 0.59", "0.61", "3 seeds", "Setting: on ferplus", "06_trainee is stale; seed was 0, is 1", "1 verdict rests on results that are out of date; rbdm run my-set", "momentum 0.9: 0.6",
+                  "Of 2 studies this one decides: most seeds", "Shares of eight classes & more", "Seven curves", "AffectNet is not here",
                   "12,345", "The first 500 of 700 rows", "1.5 min", "Some CPU", "aaaaaaaaaa and changes", "corpus: synthetic", "tables/run_none.json", "an F1 of 0.59 on the validation set"): assert words in said, words
     notes = texts(next(e for e in page.iter("section") if e.get("class") == "notes"))
     assert "Figure 1," in notes and "Figure 3" not in notes and "Figure 10" not in notes and "Cannot" not in notes
@@ -140,12 +151,12 @@ def test_a_page_elsewhere_links_back(project):
     assert not (project/"outputs"/"my-set"/"report.html").exists()
 
 
-@pytest.mark.parametrize("name, message", [("my-st", "did you mean 'my-set'"), ("empty", "no results in outputs/empty; rbdm run params/empty.yaml"), ("../outputs/my-set", "no results"), ("", "no results"), (".", "no results")])
+@pytest.mark.parametrize("name, message", [("my-st", "did you mean 'my-set'"), ("empty", "no results in outputs/empty; rbdm run empty makes them"), ("../outputs/my-set", "no results"), ("", "no results"), (".", "no results")])
 def test_a_set_without_results_is_refused(project, name, message):
     make_set(project/"outputs"/"my-set")
     for part in ("figures", "tables", "store"): (project/"outputs"/"empty"/part).mkdir(parents=True)
     (project/"outputs"/"empty"/"figures"/".hidden.png").touch()
-    save(project/"params"/"empty.yaml", "name: empty")
+    save(_set_of("empty")[0], "name: empty")
     with pytest.raises(ValueError, match=re.escape(message)): report.write(name)
 
 
@@ -176,6 +187,48 @@ def test_what_is_broken_is_said_and_the_rest_is_there(project, file, content, no
     save(folder/file, content)
     page = check_structure(report.write("my-set").read_text(encoding="utf-8"), folder)
     assert note in texts(page) and "my_figure" in texts(page) and "Some CPU" in texts(page)
+
+
+@pytest.mark.parametrize("said, note", [
+    (b"{", "fig03_confusion.json: not JSON"), (b"[1]", ""), (b'{"caption": [1], "shows": 3}', ""), (b'{"caption": " "}', ""),
+    (b'{"shows": "Figure 99"}', "figures/fig03_confusion.json: no paper has 'Figure 99'"),
+    (b'{"shows": "Somebody 2020, Figure 3"}', "no paper has 'Somebody 2020, Figure 3'"), (None, "")])
+def test_a_figure_without_words_has_its_name(project, said, note):
+    folder = make_set(project/"outputs"/"my-set")
+    file = folder/"figures"/"fig03_confusion.json"
+    file.unlink() if said is None else save(file, said)
+    page = check_structure(report.write("my-set").read_text(encoding="utf-8"), folder)
+    assert note in texts(page)
+    assert {e.get("alt") for e in page.iter("img")} == {"fig03 confusion", "Seven curves", "my figure"}
+    assert {s.get("id") for s in page.iter("section") if "fig03_confusion" in texts(s)} >= {"beyond"}
+    assert not [e for e in page.iter("li") if texts(e) == "figures/fig03_confusion.json"]
+
+
+def test_a_second_paper_has_sections_of_its_own(project):
+    folder = make_set(project/"outputs"/"my-set")
+    save(project/"params"/"claims"/"toy2021.yaml", """title: A toy
+name: Toy and Toy 2021
+parts:
+- {label: Figure 3, section: "2", shows: a toy's curves, says: They rise., tables: [long]}
+claims:
+- {id: toy, section: Results, claim: curves rise, quote: they rise, kind: directional, expect: {above: 0}}
+""")
+    picture(folder/"figures"/"toy.png", caption="Curves of a toy", shows="Toy and Toy 2021, Figure 3")
+    mine = CLAIM | dict(paper="toy2021", id="toy", section="Results", claim="curves rise")
+    save(folder/"claims.json", [CLAIM, mine])
+    page = check_structure(report.write("my-set").read_text(encoding="utf-8"), folder)
+    parts = {e.get("id"): texts(e) for e in page.iter("section") if e.get("class") == "part"}
+    assert [*parts] == ["figure-3", "figure-10", "toy-and-toy-2021-figure-3", "beyond-06_trainee"]
+    theirs = parts["toy-and-toy-2021-figure-3"]
+    assert "They rise." in theirs and "Curves of a toy" in theirs and "Table long" in theirs and "curves rise" in theirs
+    assert "F1 of the Trainer" in parts["figure-3"] and "curves rise" not in parts["figure-3"]
+    assert "A toy." in texts(page) and "toy2021, Results" in texts(page)
+
+
+def test_a_list_of_claims_that_is_wrong_is_refused(project):
+    make_set(project/"outputs"/"my-set")
+    save(project/"params"/"claims"/"toy2021.yaml", "title: A toy\n")
+    with pytest.raises(ValueError, match="params/claims/toy2021.yaml:1: key 'name' is missing"): report.write("my-set")
 
 
 @pytest.mark.parametrize("keep", [10, 30, 50, 300, 1500, 2900])
@@ -225,7 +278,7 @@ def test_a_failed_write_leaves_the_old_page(project, monkeypatch):
 
 def test_many_figures_are_folded_away_but_there(project):
     folder = make_set(project/"outputs"/"my-set")
-    for k in range(30): picture(folder/"figures"/f"curve_run{k}.png")
+    for k in range(30): picture(folder/"figures"/f"curve_run{k}.png", caption=f"Curve {k}", shows="Figure 10")
     page = check_structure(report.write("my-set").read_text(encoding="utf-8"), folder)
     assert "27 more figures" in texts(page) and len(list(page.iter("img"))) == 33
     assert [e.text for e in next(s for s in page.iter("section") if s.get("id") == "figure-10").iter("code")][0] == "fig10_curves"
