@@ -407,7 +407,7 @@ def _sources(path):
     text = path.read_text(encoding="utf-8")
     if "claim(" not in text: return []
     cells = ["".join(c["source"]) for c in json.loads(text)["cells"] if c["cell_type"] == "code"]
-    imports = any(re.search(r"(?m)^\s*from rbdm_nb\.project import .*\bclaim\b", c) for c in cells)
+    imports = any(re.search(r"(?m)^\s*from rbdm_nb\.project import (\([^)]*|.*)\bclaim\b", c) for c in cells)
     return [c for c in cells if "claim(" in c] if imports else []
 
 def measured() -> dict:
