@@ -24,7 +24,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 class Expect(Strict):
-    """What is expected of a measured value: `equals` (give or take `within`), or that it lies `above` or `below` a bound.
+    """What is expected of a value: `equals` (give or take `within`), or that it lies `above` or `below` a bound.
 
     `clear`: how far beyond the bound a single seed must lie to count."""
     equals: Plain | None = None
@@ -135,8 +135,9 @@ def read_ledger(path) -> Ledger:
     return ledger
 
 def read_ledgers() -> dict:
-    "{name of the file, without suffix: its `Ledger`}, the first paper first, then by year. `ValueError` if there is none."
-    files = sorted((root()/CLAIMS).glob("*.yaml"), key=lambda f: (f.stem != FIRST, re.findall(r"\d{4}", f.stem), f.stem))
+    "{name of the file, without suffix: its `Ledger`}, the first paper first, then by year. `ValueError` without any."
+    in_order = lambda f: (f.stem != FIRST, re.findall(r"\d{4}", f.stem), f.stem)
+    files = sorted((root()/CLAIMS).glob("*.yaml"), key=in_order)
     if not files: raise ValueError(f"no {CLAIMS}/*.yaml: the lists of claims are missing")
     return {f.stem: read_ledger(f) for f in files}
 
@@ -220,16 +221,17 @@ def _stated(path, folder, made) -> Stated:
     if why: return Stated(why=why, study=study)
     own = dict(study=study, run=str(record.get("run")), notebook=str(record.get("notebook")))
     try: return Stated.model_validate(json.loads(path.read_bytes()) | own)
-    except (ValueError, TypeError, RecursionError) as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ") if isinstance(error, ValidationError) else "not JSON"
-        return Stated(why=f"{path.relative_to(folder).as_posix()} cannot be read: {said}", **own)
+    except ValidationError as error: said = error.errors()[0]["msg"].removeprefix("Value error, ")
+    except (ValueError, TypeError, RecursionError): said = "not JSON"
+    return Stated(why=f"{path.relative_to(folder).as_posix()} cannot be read: {said}", **own)
 
 def read_stated(folder, paper:str, made:dict=None) -> dict:
     "{id: [`Stated`]} of what the set in `folder` has left for the claims of `paper`; `made`: see `read_records`."
     folder, found = Path(folder), {}
     made = read_records(folder) if made is None else made
     for path in sorted((folder/"claims"/paper).glob("*.json")):
-        if not path.name.startswith("."): found.setdefault(path.stem.partition("@")[0], []).append(_stated(path, folder, made))
+        id, hidden = path.stem.partition("@")[0], path.name.startswith(".")
+        if not hidden: found.setdefault(id, []).append(_stated(path, folder, made))
     return found
 
 # %% ../../nbs/92_claims.ipynb #9352a3c5
@@ -323,7 +325,8 @@ def _rank(stated, paper):
     "What decides between studies, the least first: by `_RULES`."
     rest = {k: v for k, v in stated.setting.items() if k != "conditions"}
     conditions = stated.setting.get("conditions", 0)
-    return -conditions if isinstance(conditions, (int, float)) else 0, len(differences(rest, paper)), -len(stated.seeds), stated.study
+    if not isinstance(conditions, (int, float)): conditions = 0
+    return -conditions, len(differences(rest, paper)), -len(stated.seeds), stated.study
 
 def _studies(claim, found, paper):
     "(Why the first of the studies `found` decides, all of them judged) if there are several."
@@ -335,7 +338,7 @@ def _studies(claim, found, paper):
 def settle(claim:Claim, stated:list, paper:dict, notebook:str="", ledger:str="") -> Result:
     """The verdict on one `claim`, from what was `stated` for it.
 
-    `paper`: the paper's settings. `notebook`: which one measures it, for what was not run. `ledger`: name of its list."""
+    `paper`: the paper's settings. `notebook`: which one measures it. `ledger`: name of the list it stands in."""
     result = Result(claim.id, claim.section, claim.claim, claim.quote, claim.kind, ledger, notebook, claim.figure or "",
                     "not run")
     if claim.why: return replace(result, why=claim.why)
@@ -353,7 +356,7 @@ def _literal(node):
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 def _texts(node, place, named):
-    """Texts that a loop over the syntax `node` gives its variable at `place` of the target; None if they are not literal.
+    """Texts that a loop over the syntax `node` gives the variable at `place` of its target; None if not literal.
 
     `named`: name -> the value that the cell gives it."""
     if isinstance(node, ast.Name) and node.id in named: node = named[node.id]
@@ -414,22 +417,29 @@ def measured() -> dict:
     "{(paper, id): names of the notebooks that measure it}, from the code of the project's notebooks."
     found = {}
     for path in sorted((root()/"nbs").glob("*.ipynb")):
-        for key in dict.fromkeys(k for source in _sources(path) for k in stated_in(source)): found.setdefault(key, []).append(path.stem)
+        keys = dict.fromkeys(k for source in _sources(path) for k in stated_in(source))
+        for key in keys: found.setdefault(key, []).append(path.stem)
     return found
+
+def _wrong(paper, id, ledgers):
+    "What is wrong with a call of `claim` for `id` of `paper`, in words; empty if nothing is."
+    if id is None: return "the id in a call of claim(…) is no text; write it in the cell that measures it"
+    file = f"{CLAIMS}/{paper}.yaml"
+    if paper not in ledgers: return f"no {file}{suggest(paper, ledgers)}"
+    why = {c.id: c.why for c in ledgers[paper].claims}
+    if id not in why: return f"{file} has no {id!r}{suggest(id, why)}"
+    return f"{file} says why nobody can measure {id!r}; drop one" if why[id] else ""
 
 def mismatches() -> list:
     "In words: claims that no notebook measures, and calls of `claim` for what no paper states."
     ledgers, known = read_ledgers(), measured()
-    ids = {(paper, c.id): c for paper, ledger in ledgers.items() for c in ledger.claims}
-    said = [f"{CLAIMS}/{paper}.yaml: no notebook measures {id!r}; state it with claim(p, {id!r}, …), or say why nobody can"
-            for (paper, id), c in ids.items() if not c.why and (paper, id) not in known]
+    missing = [(paper, c.id) for paper, ledger in ledgers.items() for c in ledger.claims
+               if not c.why and (paper, c.id) not in known]
+    said = [f"{CLAIMS}/{paper}.yaml: no notebook measures {id!r}; state it with claim(p, {id!r}, …), "
+            "or say why nobody can" for paper, id in missing]
     for (paper, id), names in known.items():
-        where = " and ".join(f"nbs/{n}.ipynb" for n in names)
-        if id is None: said.append(f"{where}: the id in a call of claim(…) is no text; write it in the cell that measures it")
-        elif paper not in ledgers: said.append(f"{where}: no {CLAIMS}/{paper}.yaml{suggest(paper, ledgers)}")
-        elif (paper, id) not in ids: said.append(f"{where}: {CLAIMS}/{paper}.yaml has no {id!r}"
-                                                 f"{suggest(id, [c.id for c in ledgers[paper].claims])}")
-        elif ids[paper, id].why: said.append(f"{where}: {CLAIMS}/{paper}.yaml says why nobody can measure {id!r}; drop one")
+        wrong = _wrong(paper, id, ledgers)
+        if wrong: said.append(f"{' and '.join(f'nbs/{n}.ipynb' for n in names)}: {wrong}")
     return said
 
 # %% ../../nbs/92_claims.ipynb #27adfc64
@@ -454,11 +464,13 @@ def evaluate(name:str, ledgers:dict=None, stale:bool=True) -> list:
 
     `stale`: also say which results are not what their notebooks would give now. `ValueError` for a set that has left
     nothing, or a list or set that is not valid."""
-    if name not in sets(): raise ValueError(f"the set {name} has left no results in outputs/{name}{suggest(name, sets())}")
+    if name not in sets():
+        raise ValueError(f"the set {name} has left no results in outputs/{name}{suggest(name, sets())}")
     results = verdicts(root()/"outputs"/name, ledgers)
-    old = _stale(name, {run for r in results if r.verdict != "not run" for run in r.runs}) if stale else {}
-    return [replace(r, stale=tuple(f"{run} is {old[run]}" for run in r.runs if run in old)) if r.verdict != "not run" else r
-            for r in results]
+    judged = [r for r in results if r.verdict != "not run"] if stale else []
+    old = _stale(name, {run for r in judged for run in r.runs})
+    marks = {(r.paper, r.id): tuple(f"{run} is {old[run]}" for run in r.runs if run in old) for r in judged}
+    return [replace(r, stale=marks.get((r.paper, r.id), ())) for r in results]
 
 def verdicts(folder, ledgers:dict=None) -> list:
     "The `Result`s of the set in `folder`, whether it is out of date or not."
@@ -481,7 +493,8 @@ def contradicted(results) -> list:
 def as_json(name:str, results:list) -> str:
     "The text of claims.json: the set, counts of verdicts, and every result; the same results give the same bytes."
     content = dict(set=name, counts=counts(results), claims=[asdict(r) for r in results])
-    for study in (s for c in content["claims"] for s in c["studies"]): del study["settings"]     # `setting` has them in words
+    studies = [study for claim in content["claims"] for study in claim["studies"]]
+    for study in studies: del study["settings"]     # `setting` has them in words
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 def write(name:str, results:list) -> Path:
@@ -562,7 +575,7 @@ def _papers(results):
 def _summary(results): return ", ".join(f"{n} {v}" for v, n in counts(results).items())
 
 def lines(name:str, results:list) -> list:
-    "Lines of at most 100 columns: verdict, claim, the paper's words and what was found, by paper and section; counts last."
+    "Lines of at most 100 columns, by paper and section: verdict, claim, the paper's words, what was found; counts."
     out, papers = [f"outputs/{name}"], _papers(results)
     for paper, own in papers.items():
         if len(papers) > 1: out += ["", f"{paper}: {_summary(own)}"]

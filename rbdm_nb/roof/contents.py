@@ -37,8 +37,9 @@ def number(text) -> str:
 
 # %% ../../nbs/93a_contents.ipynb #72f3e52c
 def words(value, depth=8) -> str:
-    """A value from JSON in words: numbers as `number` shows them, lists with commas, `key: value` for mappings, a dash for
-    nothing; what is nested deeper than `depth` is left out."""
+    """A value from JSON in words: numbers as `number` shows them, lists with commas, `key: value` for mappings.
+
+    A dash stands for nothing; what is nested deeper than `depth` is left out."""
     if not depth: return "…"
     if value is None or value == "": return "–"
     if isinstance(value, bool): return "yes" if value else "no"
@@ -126,7 +127,7 @@ def read_record(file) -> dict:
 
 # %% ../../nbs/93a_contents.ipynb #f6ac46ff
 def read_claims(file) -> tuple:
-    "The claims in `claims.json` (a list of mappings, or a mapping with that list under `claims`), and what is wrong with it."
+    "The claims in `claims.json` (a list of mappings, or a mapping with it under `claims`), and what is wrong with it."
     found = read_json(file)
     found = found.get("claims") if isinstance(found, dict) else found
     if not isinstance(found, list): raise ValueError(f"{Path(file).name}: no list of claims")
@@ -146,22 +147,24 @@ def many(n, one, several=None) -> str:
 def _also(claim):
     "What other studies found than the one that decides, a text for each."
     others = [s for s in look(claim, "studies", kind=list)[1:] if isinstance(s, dict)]
-    return [": ".join(filter(None, ["; ".join(listed(s.get("setting"))), words(s.get("here") or s.get("verdict"))])) for s in others]
+    texts = [("; ".join(listed(s.get("setting"))), words(s.get("here") or s.get("verdict"))) for s in others]
+    return [": ".join(filter(None, text)) for text in texts]
 
 def claim_row(claim, number=0) -> SimpleNamespace:
     "A claim as the page shows it; `number` is its place in the list."
     said = lambda *names: next((words(claim[n]) for n in names if claim.get(n) not in (None, "")), "")
     verdict, seeds = said("verdict") or "no verdict", said("seeds")
     return SimpleNamespace(
-        number=number, id=said("id"), paper=said("paper") or FIRST, section=said("section"), text=said("claim", "quote") or "–",
-        kind=said("kind"), quote=said("quote") or "–", here=said("here") or "–", why=said("why"),
+        number=number, id=said("id"), paper=said("paper") or FIRST, section=said("section"),
+        text=said("claim", "quote") or "–", kind=said("kind"), quote=said("quote") or "–", here=said("here") or "–",
+        why=said("why"),
         setting=listed(claim.get("setting")), also=_also(claim), decides=said("decides"),
         stale="; ".join(listed(claim.get("stale"))), seeds="" if seeds in ("", "0") else many(seeds, "seed"),
         runs=listed(claim.get("runs")) or listed(claim.get("notebook")), figures=listed(claim.get("figure")),
         verdict=verdict, mark=verdict.replace(" ", "-") if verdict in SIGNS else "other", sign=SIGNS.get(verdict, "?"))
 
 def by_section(rows) -> dict:
-    "Section -> its claims, in the order in which sections first occur; with the paper's name if there are several papers."
+    "Section (with the paper's name if there are several) -> its claims, in the order in which sections first occur."
     rows = [*rows]
     several = len({r.paper for r in rows}) > 1
     of = lambda r: f"{r.paper}, {r.section}" if several else r.section
@@ -184,21 +187,25 @@ class Place:
 
 def places() -> list:
     "A `Place` for each figure and table of the papers, in their order."
-    return [Place(paper, part.label if paper == FIRST else f"{ledger.name}, {part.label}", part.label, part.section, part.shows,
-                  part.says, tuple(part.tables)) for paper, ledger in read_ledgers().items() for part in ledger.parts]
+    found = []
+    for paper, ledger in read_ledgers().items():
+        before = "" if paper == FIRST else f"{ledger.name}, "
+        found += [Place(paper, before + q.label, q.label, q.section, q.shows, q.says,
+                        tuple(q.tables)) for q in ledger.parts]
+    return found
 
 # %% ../../nbs/93a_contents.ipynb #b12b6aed
 def maker(name, digest, records) -> tuple:
-    """(The record that lists the file `name`, such as `figures/x.png`, whether its `digest` agrees); (None, True) if none does.
+    """(The latest record that lists the file `name`, such as `figures/x.png`, whether its `digest` agrees).
 
-    The latest of several."""
+    (None, True) if none does."""
     found = [r for r in records if name in look(r, "outputs")]
     same = [r for r in found if look(r, "outputs")[name] == digest]
     return max(same or found, key=lambda r: look(r, "time", kind=str), default=None), bool(same) or not found
 
 # %% ../../nbs/93a_contents.ipynb #c2dc28f6
-SETTINGS = ("corpus", "limit", "trainer_corpus", "trainer", "trainer_size", "trainer_epochs", "method", "mask", "switch_epoch",
-            "architecture", "image_size", "epochs", "momentum", "seed")
+SETTINGS = ("corpus", "limit", "trainer_corpus", "trainer", "trainer_size", "trainer_epochs", "method", "mask",
+            "switch_epoch", "architecture", "image_size", "epochs", "momentum", "seed")
 
 def settings(records) -> list:
     "(name, value) of those of `SETTINGS` that all `records` have with one value."
@@ -208,7 +215,7 @@ def settings(records) -> list:
 
 # %% ../../nbs/93a_contents.ipynb #1b63b028
 def _read(files, read, problems):
-    "{file's name without suffix: what `read` makes of it}, of those `files` that can be read; why not goes to `problems`."
+    "{name without suffix: what `read` makes of the file}, of the `files` that can be read; `problems` gets why not."
     found = {}
     for file in files:
         try: found[file.stem] = read(file)
@@ -250,8 +257,9 @@ def gather(folder) -> SimpleNamespace:
     records = [*_read(_files(folder, "provenance", ".json"), read_record, problems).values()]
     shown = {*captions, *(x.file for x in [*figures.values(), *tables.values()])}
     others = [f for part in ("figures", "tables") for f in _files(folder, part) if f not in shown]
-    return SimpleNamespace(folder=folder, claims=_claims(folder, problems), figures=figures, tables=tables, records=records,
-                           notebooks=_files(folder, "notebooks", ".ipynb"), others=others, problems=problems)
+    return SimpleNamespace(folder=folder, claims=_claims(folder, problems), figures=figures, tables=tables,
+                           records=records, notebooks=_files(folder, "notebooks", ".ipynb"), others=others,
+                           problems=problems)
 
 # %% ../../nbs/93a_contents.ipynb #6d9fc36a
 def _figures_of(place, seen):
@@ -269,15 +277,17 @@ def _tables_of(seen, of):
     return found
 
 def _section(place, figures, tables, seen, origin):
-    "A section of the page: names of its files, their runs, and what a `place` in a paper says (None beyond the papers)."
+    "A section of the page: names of its files, their runs, what a `place` in a paper says (None beyond the papers)."
     keys = [*(("figures", n) for n in figures), *(("tables", n) for n in tables)]
     runs = {r["run"]: r for r in (origin[key][0] for key in keys) if r}
     about = [c for c in seen.claims or () if place and c.paper == place.paper and place.own in c.figures]
-    return SimpleNamespace(part=place, figures=figures, tables=tables, runs=[*runs], settings=settings([*runs.values()]),
-                           claims=[c for c in about if c.mark != "not-run"], unrun=sum(c.mark == "not-run" for c in about))
+    return SimpleNamespace(part=place, figures=figures, tables=tables, runs=[*runs],
+                           settings=settings([*runs.values()]),
+                           claims=[c for c in about if c.mark != "not-run"],
+                           unrun=sum(c.mark == "not-run" for c in about))
 
 def sections(seen, origin) -> tuple:
-    "What is in `seen`, as sections of the papers in their order, and sections beyond them: (notebook's name, section), by name."
+    "Sections of the papers in their order, and those beyond them: (notebook's name, section), by name."
     of = places()
     tables = _tables_of(seen, of)
     paper = [_section(place, _figures_of(place, seen), tables.get(place, []), seen, origin) for place in of]
@@ -286,7 +296,8 @@ def sections(seen, origin) -> tuple:
     for kind, name in sorted({*origin} - placed, key=lambda key: key[1]):
         notebook = look(origin[kind, name][0], "notebook", kind=str)
         beyond.setdefault(notebook, {"figures": [], "tables": []})[kind].append(name)
-    return paper, [(notebook, _section(None, seen=seen, origin=origin, **names)) for notebook, names in sorted(beyond.items())]
+    beside_none = lambda names: _section(None, seen=seen, origin=origin, **names)
+    return paper, [(notebook, beside_none(names)) for notebook, names in sorted(beyond.items())]
 
 def origins(seen) -> dict:
     "{(\"figures\" or \"tables\", name): (record or None, whether the digest agrees)}."
@@ -297,17 +308,18 @@ def origins(seen) -> dict:
 def _nowhere(seen, paper):
     "Figures that say they stand beside what no paper has, in words."
     known = {s.part.label for s in paper}
-    return [f"figures/{n}.json: no paper has {f.shows!r}" for n, f in seen.figures.items() if f.shows and f.shows not in known]
+    return [f"figures/{n}.json: no paper has {f.shows!r}" for n, f in seen.figures.items()
+            if f.shows and f.shows not in known]
 
 def _claim_notes(seen):
     "What is wrong with the claims, in words."
     name = seen.folder.name
     if seen.claims is None:
-        return [] if (seen.folder/"claims.json").exists() else [f"There is no list of claims; rbdm claims --set {name} makes it."]
+        there = (seen.folder/"claims.json").exists()
+        return [] if there else [f"There is no list of claims; rbdm claims --set {name} makes it."]
     stale = sum(bool(c.stale) for c in seen.claims)
-    if not stale: return []
-    return [f"{many(stale, 'verdict rests', 'verdicts rest')} on results that are out of date; rbdm run {name} brings them up to "
-            "date."]
+    rest = many(stale, "verdict rests", "verdicts rest")
+    return [f"{rest} on results that are out of date; rbdm run {name} brings them up to date."] if stale else []
 
 def missing(seen, paper, origin) -> list:
     "What the page cannot show, in words."

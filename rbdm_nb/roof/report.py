@@ -26,8 +26,7 @@ def link(target, folder) -> str:
 SURROUNDING = ("python", "platform", "cpu", "cores", "gpus", "versions")
 
 def machines(records) -> list:
-    """Every different surrounding of the `records`, in the order of their first run: a mapping of names to texts, and the
-    names of its `runs`."""
+    "Every different surrounding of the `records`, by their first run: a mapping of names to texts, and its `runs`."
     found = {}
     for r in records:
         values = {k: look(r, "environment").get(k) or None for k in SURROUNDING}
@@ -46,7 +45,8 @@ def duration(seconds) -> str:
 def counts(claims) -> list:
     "How many claims have each kind of verdict, in the order of `SIGNS`, others last."
     n = Counter(c.mark for c in claims)
-    texts = {k: k for k in SIGNS} | {"other": "with another verdict"} | ({"differs": "differ"} if n["differs"] > 1 else {})
+    texts = {k: k for k in SIGNS} | {"other": "with another verdict"}
+    if n["differs"] > 1: texts["differs"] = "differ"
     kinds = [(k, k.replace(" ", "-"), SIGNS.get(k, "?")) for k in (*SIGNS, "other")]
     return [SimpleNamespace(mark=mark, sign=sign, words=texts[k], n=n[mark]) for k, mark, sign in kinds if n[mark]]
 
@@ -55,14 +55,15 @@ def _seconds(record): return look(record, "wall_seconds", kind=(int, float))
 
 def _run_row(r, letters):
     "The row of one record."
-    threads, sure = look(r, "environment", "numerics", "threads", kind=list), look(r, "environment").get("op_determinism")
+    threads = look(r, "environment", "numerics", "threads", kind=list)
+    sure = look(r, "environment").get("op_determinism")
     revision = look(r, "revision", kind=str)[:10] + (" and changes" if r.get("dirty") is True else "")
     return [r["run"], words(r.get("status")), look(r, "time", kind=str)[:16].replace("T", " "), duration(_seconds(r)),
-            letters.get(r["run"], "–"), words(threads[0] if threads else None), words(sure), words(r.get("seed")), revision,
-            look(r, "lock", kind=str)[:10]]
+            letters.get(r["run"], "–"), words(threads[0] if threads else None), words(sure), words(r.get("seed")),
+            revision, look(r, "lock", kind=str)[:10]]
 
 def run_rows(records, letters) -> list:
-    "A row of texts for each run: name, state, end, time it took, machine, threads, determinism, seed, revision, lock file."
+    "A row of texts for each run: name, state, end, duration, machine, threads, determinism, seed, revision, lock file."
     return [_run_row(r, letters) for r in records]
 
 def machine_rows(found) -> list:
@@ -116,8 +117,8 @@ def _summary(records) -> str:
     "Runs, their time and their revisions, in a sentence."
     revisions = {look(r, "revision", kind=str)[:10] for r in records} - {""}
     took = duration(sum(_seconds(r) or 0 for r in records))
-    return (f"{many(len(records), 'run')} that took {took} altogether, of {many(len(revisions), 'revision')} of the code. "
-            "A revision “and changes” had changes that were not committed.")
+    return (f"{many(len(records), 'run')} that took {took} altogether, of {many(len(revisions), 'revision')} of the "
+            "code. A revision “and changes” had changes that were not committed.")
 
 def _environment():
     "Jinja with escaping, for text that may hold anything."
@@ -177,6 +178,7 @@ def write(name:str, out=None) -> Path:
     if out.is_dir(): out = out/"report.html"
     text = page(folder, out.absolute().parent).encode()
     if len(text) > LIMIT:
-        warnings.warn(f"{out} has {len(text)/1e6:.1f} MB; smaller or fewer figures in outputs/{name}/figures make it smaller")
+        warnings.warn(f"{out} has {len(text)/1e6:.1f} MB; smaller or fewer figures in outputs/{name}/figures make it "
+                      "smaller")
     write_atomic(out, text)
     return out
