@@ -68,8 +68,9 @@ def make_set(folder):
     save(folder/"tables"/"long.csv", csv_text(("epoch", "f1"), *((k, k/7) for k in range(700))))
     save(folder/"tables"/"run_none.json", {})
     save(folder/"notebooks"/"06_trainee.mask=mean.ipynb", "{}")
-    save(folder/"claims.json", dict(set="x", claims=[CLAIM, CLAIM | dict(verdict="differs", section="6", figure="",
-                                                                         stale=["06_trainee is stale", "seed was 0, is 1"]), CLAIM | dict(verdict="not run", why="AffectNet is not here", section="Abstract")]))
+    old = CLAIM | dict(verdict="differs", section="6", figure="", stale=["06_trainee is stale", "seed was 0, is 1"])
+    unrun = CLAIM | dict(verdict="not run", why="AffectNet is not here", section="Abstract")
+    save(folder/"claims.json", dict(set="x", claims=[CLAIM, old, unrun]))
     names = ["figures/fig10_curves.png", "figures/my_figure.png"]
     made = {n: contents.file_digest(folder/n) for n in names}
     save(folder/"provenance"/"06_trainee.mask=mean.json", record(outputs=made))
@@ -117,17 +118,23 @@ def check_structure(text, place):
     ids = [e.get("id") for e in every if e.get("id")]
     assert len(ids) == len(set(ids)) and all(re.fullmatch(r"[A-Za-z0-9_-]+", i) for i in ids)
     assert page.get("lang") == "en" and page.find("head/title").text.strip()
-    assert {e.tag for e in every} <= set("html head meta title link style body a header p h1 h2 h3 h4 code cite div span strong em ul ol li nav section main dl dt dd figure figcaption img details summary"
-                                         " table caption thead tbody tr th td small wbr footer".split())
+    assert {e.tag for e in every} <= set("html head meta title link style body a header p h1 h2 h3 h4 code div span"
+                                         " strong em ul ol li nav section main dl dt dd figure figcaption img details"
+                                         " summary table caption thead tbody tr th td small wbr footer".split())
     assert not [k for e in every for k in e.attrib if k.startswith("on") or k in ("srcset", "action", "background")]
     levels = [int(e.tag[1]) for e in every if re.fullmatch(r"h[1-6]", e.tag)]
     assert levels[0] == 1 and levels.count(1) == 1 and all(b <= a + 1 for a, b in zip(levels, levels[1:]))
     for e in every:
         for k in ("aria-labelledby",): assert e.get(k) is None or e.get(k) in ids
-        if e.tag == "img": assert e.get("src").startswith("data:image/png;base64,") and e.get("alt").strip() and int(e.get("width")) > 0 and int(e.get("height")) > 0
-        if e.tag == "table": assert e[0].tag == "caption" and texts(e[0]) and all(th.get("scope") for th in e.iter("th")) and {len(tr) for tr in e.iter("tr") if tr.get("class") != "group"} == {len(e.find("thead/tr"))}
+        if e.tag == "img":
+            assert e.get("src").startswith("data:image/png;base64,") and e.get("alt").strip()
+            assert int(e.get("width")) > 0 and int(e.get("height")) > 0
+        if e.tag == "table":
+            assert e[0].tag == "caption" and texts(e[0]) and all(th.get("scope") for th in e.iter("th"))
+            assert {len(tr) for tr in e.iter("tr") if tr.get("class") != "group"} == {len(e.find("thead/tr"))}
         if e.tag == "a": check_link(e.get("href"), ids, place)
-    assert page.find("head/link").get("href") == "data:," and "url(" not in page.find("head/style").text and "@import" not in page.find("head/style").text
+    assert page.find("head/link").get("href") == "data:,"
+    assert "url(" not in page.find("head/style").text and "@import" not in page.find("head/style").text
     return page
 
 
@@ -135,7 +142,8 @@ def check_link(href, ids, place):
     if href.startswith("#"): assert href[1:] in ids
     else:
         parts = urlsplit(href)
-        assert not parts.scheme and not parts.netloc and not href.startswith("/") and (place/os.fsdecode(unquote(parts.path).encode("utf-8", "surrogateescape"))).is_file(), href
+        assert not parts.scheme and not parts.netloc and not href.startswith("/"), href
+        assert (place/os.fsdecode(unquote(parts.path).encode("utf-8", "surrogateescape"))).is_file(), href
 
 
 # What is on the page
@@ -417,8 +425,9 @@ def tab(tmp_path_factory):
     if not study_browser.chromium(): pytest.skip("needs Chromium: apt-get install chromium")
     with ExitStack() as stack:
         browser = study_browser.Browser(tmp_path_factory.mktemp("browser"), stack)
-        with urllib.request.urlopen(urllib.request.Request(f"{browser.address}/new?about:blank", method="PUT"),
-                                    timeout=study_browser.PATIENCE) as answer: page = Page(json.load(answer)["webSocketDebuggerUrl"])
+        asked = urllib.request.Request(f"{browser.address}/new?about:blank", method="PUT")
+        with urllib.request.urlopen(asked, timeout=study_browser.PATIENCE) as answer:
+            page = Page(json.load(answer)["webSocketDebuggerUrl"])
         stack.callback(page.socket.close)
         yield page
 
