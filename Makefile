@@ -18,7 +18,7 @@ setup: ## make .venv with everything installed, from requirements.lock (RBDM_GPU
 	@.ci/setup
 
 reproduce: setup ## run the main job on the built-in corpus; results in outputs/demo
-	@$(BIN)/rbdm run params/demo.yaml
+	@$(BIN)/rbdm run demo
 
 test: setup ## run every notebook in a small size, then the tests
 	@$(BIN)/nbdev_test --n_workers 2 --do_print

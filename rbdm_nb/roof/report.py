@@ -74,9 +74,10 @@ def titles() -> dict:
     return found
 
 def description(name) -> str:
-    "What `params/<name>.yaml` says the set is, and what was changed of it for a changed set; empty if there is none."
+    "What `params/sets/<name>.yaml` says the set is, and what was changed of it for a changed set; empty if there is none."
     name, _, changed = name.partition("+")
-    file = root()/"params"/f"{name}.yaml"
+    from rbdm_nb.roof.pipeline import set_files
+    file = set_files().get(name, root()/"params"/"sets"/f"{name}.yaml")
     try: return look(yaml.safe_load(file.read_text(encoding="utf-8")), "description", kind=str) + (f" (changed: {changed.replace('+', ', ')})" if changed else "")
     except (OSError, ValueError, yaml.YAMLError): return ""
 
