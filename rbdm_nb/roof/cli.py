@@ -120,7 +120,8 @@ def run(params, only, changes, force, jobs, device, cluster):
     is well, 1 if a notebook failed, 2 if names or values are not valid (nothing is run then)."""
     from rbdm_nb.roof.runner import run_set
     file, only, changes = _asked(params, only, changes)
-    if jobs and cluster: raise ValueError("--jobs is for this machine; the workers of a --cluster say how many runs they take")
+    if jobs is not None and cluster: raise ValueError("--jobs is for this machine; the workers of a --cluster say how many runs they take")
+    jobs = "cores" if jobs is None else jobs
     outcomes = run_set(file, only, changes, force, jobs=jobs, device=device, cluster=cluster)
     bad = [o for o in outcomes if o.status == "failed"]
     for o in bad: click.echo(f"Error: {o.run.name} failed in {o.why}; see {_shown(o.run.executed)}", err=True)

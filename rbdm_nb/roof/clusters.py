@@ -89,7 +89,7 @@ def _dask():
 
 @contextlib.contextmanager
 def _deaf():
-    "Processes that are started within this ignore Ctrl-C."
+    "Processes that are started within this ignore Ctrl-C; what this process does about it stays as it was."
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -115,7 +115,7 @@ def _start(spec:Cluster, path, library):
     module, name = KINDS[spec.kind].split(":")
     make, options = getattr(_dask()[module], name), _options(spec, library)
     try:
-        with _deaf(): cluster = make(**options)
+        cluster = make(**options)
     except (TypeError, ValueError) as error: raise ValueError(f"{path}: options of {name}: {error}") from None
     if spec.kind != "local": cluster.scale(jobs=spec.workers)
     return cluster
@@ -156,9 +156,10 @@ def on_cluster(given:str, wanted:list, library:str, say:Callable):
     spec = read_cluster(path) if path else None
     if spec: _check_offers(wanted, [spec.resources], str(path))
     with contextlib.ExitStack() as stack:
-        if spec: address = stack.enter_context(_start(spec, path, library))
-        try: client = stack.enter_context(distributed.Client(address, set_as_default=False, timeout="8s"))
-        except (OSError, TimeoutError): raise ValueError(f"no Dask scheduler answers at {address}") from None
+        with _deaf():
+            if spec: address = stack.enter_context(_start(spec, path, library))
+            try: client = stack.enter_context(distributed.Client(address, set_as_default=False, timeout="8s"))
+            except (OSError, TimeoutError): raise ValueError(f"no Dask scheduler answers at {address}") from None
         if not spec: _check_offers(wanted, _offered(client) or wanted, address)
         executor = lambda wanted: client.get_executor(pure=False, **(dict(resources=wanted) if wanted else {}))
         yield Machines(executor, _places(client, say))

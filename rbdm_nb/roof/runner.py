@@ -319,7 +319,7 @@ class Shown:
         done = (self.notes/"cells").stat().st_size if (self.notes/"cells").exists() else 0
         for _ in range(done - self.line.done): self.line.cell()
         self.line.on(computed_on(_read(self.notes/"environment.json")))
-        self.line.inner(_read(self.notes/"progress.json"))
+        if done < self.line.cells: self.line.inner(_read(self.notes/"progress.json"))
 
     def _begins(self, begun):
         where = begun["host"] if begun["host"] != socket.gethostname() else ""
@@ -515,16 +515,17 @@ def own_jobs(plan) -> int:
     "How many runs of `plan` the cores of this machine can execute side by side, by the threads that each is given."
     return max(cores()//max([run.parameters.get("threads") or 1 for run in plan], default=1), 1)
 
-def run_set(path, only=(), changes=(), force:bool=False, stream=None, jobs:int=1, device:str=None, cluster:str=None) -> list:
+def run_set(path, only=(), changes=(), force:bool=False, stream=None, jobs:int=1, device:str=None,
+            cluster:str=None) -> list:
     """Run the parameter set in file `path`; one `Outcome` for each of its runs, in order.
 
     `only` and `changes` as for `runs`; with changes, results go to a set of their own (see `changed_name`). `force` also
     runs what is up to date. The set's timeout is for each notebook. `device` (auto, cpu or gpu) stands before the set's.
-    Up to `jobs` notebooks are run at the same time on this machine (None: as many as `own_jobs` says), or as many as the
+    Up to `jobs` notebooks are run at the same time on this machine ("cores": as many as `own_jobs` says), or as many as the
     workers of a `cluster` can take (see `on_cluster`).
     Raises `ValueError` before anything runs if the set, a change, `jobs` or the cluster is not valid, or another runner
     works in the same folder."""
-    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
+    if jobs != "cores" and (not isinstance(jobs, int) or jobs < 1):
         raise ValueError(f"jobs must be a whole number from 1 on, got {jobs!r}; 1 runs the notebooks one after the other")
     known = notebooks()
     params = read_set(path, known)
@@ -534,7 +535,7 @@ def run_set(path, only=(), changes=(), force:bool=False, stream=None, jobs:int=1
     if (device or params.device) == "gpu" and not cluster: require_gpu()
     display, needs = Display(len(plan), stream), _needs(plan, known)
     if cluster: machines = on_cluster(cluster, [run.resources for run in plan], _path(), display.line)
-    else: machines = here(jobs or own_jobs(plan))
+    else: machines = here(own_jobs(plan) if jobs == "cores" else jobs)
     with _alone(folder), _stoppable(), machines as able:
         if changes:
             _share_store(folder, root()/"outputs"/params.name)
