@@ -276,6 +276,14 @@ claims:
     assert "A toy." in texts(page) and "toy2021, Results" in texts(page)
 
 
+def test_a_project_without_lists_of_claims(project):
+    make_set(project/"outputs"/"my-set")
+    shutil.rmtree(project/"params"/"claims")
+    page = check_structure(report.write("my-set").read_text(encoding="utf-8"), project/"outputs"/"my-set")
+    assert "There are no lists of what papers state and show (params/claims/*.yaml)" in texts(page)
+    assert [e.get("id") for e in page.iter("section") if e.get("class") == "part"] == ["beyond-", "beyond-06_trainee"]
+
+
 def test_a_list_of_claims_that_is_wrong_is_refused(project):
     make_set(project/"outputs"/"my-set")
     save(project/"params"/"claims"/"toy2021.yaml", "title: A toy\n")

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['ROWS', 'SETTINGS', 'clean', 'is_number', 'number', 'words', 'Figure', 'read_figure', 'Table', 'read_table', 'look',
-           'read_json', 'read_record', 'read_claims', 'listed', 'many', 'claim_row', 'by_section', 'Place', 'places',
-           'maker', 'settings', 'results', 'gather', 'sections', 'origins', 'missing']
+           'read_json', 'read_record', 'read_claims', 'listed', 'many', 'claim_row', 'by_section', 'Place', 'papers',
+           'places', 'maker', 'settings', 'results', 'gather', 'sections', 'origins', 'missing']
 
 # %% ../../nbs/93a_contents.ipynb #18585323
 import base64, csv, io, json, re
@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
 from ..reproducibility import file_digest
+from ..project import CLAIMS, root
 from .claims import FIRST, SIGNS, read_ledgers
 
 # %% ../../nbs/93a_contents.ipynb #32acf0ca
@@ -185,10 +186,14 @@ class Place:
     @property
     def id(self): return re.sub(r"[^a-z0-9]+", "-", self.label.lower())
 
+def papers() -> dict:
+    "The papers' lists, as `read_ledgers` gives them; none in a project without any."
+    return read_ledgers() if any((root()/CLAIMS).glob("*.yaml")) else {}
+
 def places() -> list:
     "A `Place` for each figure and table of the papers, in their order."
     found = []
-    for paper, ledger in read_ledgers().items():
+    for paper, ledger in papers().items():
         before = "" if paper == FIRST else f"{ledger.name}, "
         found += [Place(paper, before + q.label, q.label, q.section, q.shows, q.says,
                         tuple(q.tables)) for q in ledger.parts]
@@ -327,6 +332,7 @@ def missing(seen, paper, origin) -> list:
     if absent:
         what = ", ".join(absent) if len(absent) < len(paper) else "any figure or table"
         notes.append(f"Nothing in this set stands beside {what} of the paper.")
+    if not paper: notes.append(f"There are no lists of what papers state and show ({CLAIMS}/*.yaml).")
     if not seen.figures: notes.append("There are no figures.")
     if not seen.records: notes.append("There are no records of runs; where these results come from is not known.")
     changed = [f"{kind}/{getattr(seen, kind)[n].file.name}" for (kind, n), (_, same) in origin.items() if not same]

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 from urllib.parse import quote
 import jinja2, yaml
 from ..project import root, suggest, write_atomic
-from .claims import SIGNS, read_ledgers
-from .contents import (by_section, clean, gather, look, many, missing, origins, places, read_json, results,
-                                   sections, words)
+from .claims import SIGNS
+from .contents import (by_section, clean, gather, look, many, missing, origins, papers, places, read_json,
+                                   results, sections, words)
 from .pipeline import _set_of, has_set
 
 # %% ../../nbs/93_report.ipynb #658c2873
@@ -108,10 +108,10 @@ def identifiers(keys, taken=()) -> dict:
 def _extent(seen, paper) -> str:
     "How much there is, in a sentence."
     there = sum(bool(s.figures or s.tables) for s in paper)
+    of_paper = f"{there} of the paper's {len(paper)} figures and tables; " if paper else ""
     last = max((look(r, "time", kind=str) for r in seen.records), default="")[:10]
     last = f"; last run on {last}.".replace("-", "\u2011") if last else "."     # hyphens at which no line breaks
-    return (f"{there} of the paper's {len(paper)} figures and tables; {many(len(seen.figures), 'figure')} and "
-            f"{many(len(seen.tables), 'table')} in all{last}")
+    return f"{of_paper}{many(len(seen.figures), 'figure')} and {many(len(seen.tables), 'table')} in all{last}"
 
 def _summary(records) -> str:
     "Runs, their time and their revisions, in a sentence."
@@ -152,7 +152,7 @@ def page(folder, place=None) -> str:
     return _environment().get_template("page.html").render(
         **_what_is_said(seen), **_where_from(seen), name=name, many=many, titles=titles(),
         description=re.sub(r"^\w", lambda first: first[0].upper(), description(name)),
-        papers=[ledger.title for ledger in read_ledgers().values()], extent=_extent(seen, paper),
+        papers=[ledger.title for ledger in papers().values()], extent=_extent(seen, paper),
         notes=missing(seen, paper, origin), paper=paper, beyond=beyond, figures=seen.figures, tables=seen.tables,
         ids=identifiers(keys, [q.id for q in places()]), href=lambda file: link(file, place),
         executed={f.stem: link(f, place) for f in seen.notebooks})
