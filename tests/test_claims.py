@@ -517,6 +517,21 @@ def test_tables_in_markdown(project):
     assert "| claim | momentum 0.9 | momentum 0.99 |\n|---|---|---|\n| images kept | [3 ✓] | 4 ≠ |" in text
 
 
+def test_a_table_of_markdown_in_the_readme(project):
+    small(project)
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T\n\n<!-- claims:demo -->\n\nend")])
+    nbformat.write(nb, project/"nbs"/"index.ipynb")
+    assert rbdm("readme").exit_code == 0 and rbdm("readme", "--check").exit_code == 0
+    text = (project/"README.md").read_text()
+    assert rbdm("claims", "--set", "demo", "--markdown").stdout.strip() in text
+    assert "| 4.2 | images kept | 35,488 images | 3 | reproduced |" in text
+    shutil.rmtree(project/"outputs"/"demo"/"claims")
+    assert rbdm("readme", "--check").exit_code == 1
+    nb.cells[0].source = "<!-- claims:other -->"
+    nbformat.write(nb, project/"nbs"/"index.ipynb")
+    assert rbdm("readme").exit_code == 2
+
+
 def test_results_that_are_out_of_date_are_marked(project):
     small(project)
     text = rbdm("claims", "--set", "demo").stdout
