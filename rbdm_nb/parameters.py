@@ -77,8 +77,8 @@ def _injected(shell):
 
 # %% ../nbs/00b_parameters.ipynb #f8f89dbc
 def smoke_values(notebook:str, known:dict) -> dict:
-    "Values of `params/smoke.yaml` for `notebook`: what is shared and known to it, then its own."
-    sets = yaml.safe_load((root()/"params"/"smoke.yaml").read_text())
+    "Values of `params/sets/smoke.yaml` for `notebook`: what is shared and known to it, then its own."
+    sets = yaml.safe_load((root()/"params"/"sets"/"smoke.yaml").read_text())
     own = sets["notebooks"].get(notebook) or {}
     return {k: v for k, v in sets["shared"].items() if k in known} | (own[0] if isinstance(own, list) else own)
 
@@ -86,7 +86,7 @@ def smoke_values(notebook:str, known:dict) -> dict:
 def parameters(notebook:str, namespace:dict) -> SimpleNamespace:
     """The parameters of `notebook` (its name without .ipynb), checked; call it as `p = parameters("06_trainee", globals())`.
 
-    Takes the current values from `namespace`; under `nbdev_test` those of `params/smoke.yaml`. Raises `ValueError`
+    Takes the current values from `namespace`; under `nbdev_test` those of `params/sets/smoke.yaml`. Raises `ValueError`
     for an unknown, mistyped or ill-typed one, and `ImportError` where this library is not that of the notebook's clone."""
     same_clone()
     path = root()/"nbs"/f"{notebook}.ipynb"

@@ -31,14 +31,14 @@ def project(tmp_path_factory):
     "A project with two notebooks, of which the second fails for mask=negative."
     folder = tmp_path_factory.mktemp("project")
     (folder/"settings.ini").write_text("[DEFAULT]\nlib_name = rbdm_nb\n")
-    for part in ("nbs", "params"): (folder/part).mkdir()
+    for part in ("nbs", "params/sets"): (folder/part).mkdir(parents=True)
     make, spec = nbformat.v4.new_code_cell, dict(kernelspec=dict(name="python3", language="python", display_name="python3"))
     cell = lambda more="": make('output: str = "outputs/demo"  # folder of results\n' + more, metadata={"tags": ["parameters"]})
     first = [cell(), make("#| default_exp one"), make("print('one')")]
     second = [cell('mask: str = "mean"  # what to hide; one of: none, mean, negative'), make("assert mask != 'negative', 'too dark'\nprint('mask is', mask)")]
     for name, cells in {"01_one": first, "06_trainee": second}.items():
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder/"nbs"/f"{name}.ipynb")
-    (folder/"params"/"demo.yaml").write_text("name: demo\nnotebooks:\n  06_trainee:\n    - {mask: none}\n    - {mask: mean}\n  01_one:\n")
+    (folder/"params"/"sets"/"demo.yaml").write_text("name: demo\nnotebooks:\n  06_trainee:\n    - {mask: none}\n    - {mask: mean}\n  01_one:\n")
     return folder
 
 
@@ -60,10 +60,10 @@ def test_tensorflow_is_not_loaded(project):
 
 
 @pytest.mark.parametrize("args, message", [
-    (("run", "params/demo.yaml", "--set", "maks=mean"), "unknown parameter 'maks'; did you mean 'mask'?"),
-    (("run", "params/demo.yaml", "--set", "mask=men"), "mask must be one of none, mean, negative, got 'men'; did you mean 'mean'?"),
-    (("run", "params/demo.yaml", "--only", "06_traine"), "--only 06_traine: not in this set; did you mean '06_trainee'?"),
-    (("run", "params/dmeo.yaml"), "no parameter set params/dmeo.yaml; did you mean 'demo'?"),
+    (("run", "params/sets/demo.yaml", "--set", "maks=mean"), "unknown parameter 'maks'; did you mean 'mask'?"),
+    (("run", "params/sets/demo.yaml", "--set", "mask=men"), "mask must be one of none, mean, negative, got 'men'; did you mean 'mean'?"),
+    (("run", "params/sets/demo.yaml", "--only", "06_traine"), "--only 06_traine: not in this set; did you mean '06_trainee'?"),
+    (("run", "params/sets/dmeo.yaml"), "no parameter set params/sets/dmeo.yaml; did you mean 'demo'?"),
     (("status", "dmeo"), "no parameter set dmeo; did you mean 'demo'?"),
     (("params", "06_traine"), "no notebook '06_traine'; did you mean '06_trainee'?"),
     (("statsu",), "no command 'statsu'; did you mean 'status'?")])
@@ -74,15 +74,15 @@ def test_mistakes_are_one_line_and_exit_2(project, rbdm, args, message):
 
 
 def test_run_status_and_failure(project, rbdm):
-    done = rbdm("run", "params/demo.yaml", "--only", "06_trainee.mask=mean")
+    done = rbdm("run", "params/sets/demo.yaml", "--only", "06_trainee.mask=mean")
     assert done.exit_code == 0, done.stderr
     (last,) = [l for l in done.stdout.splitlines() if l.startswith("[1/1] 06_trainee.mask=mean: done in ")]
     assert " on CPU (" in last and last.endswith(", without TensorFlow)")
     assert "mask is mean" in (project/"outputs/demo/notebooks/06_trainee.mask=mean.ipynb").read_text()
     again = rbdm("run", "demo", "--only", "06_trainee.mask=mean", cwd="nbs")  # from a folder below, by bare name
     assert again.exit_code == 0 and "[1/1] 06_trainee.mask=mean: up to date" in again.stdout
-    lines = rbdm("status", "params/demo.yaml").stdout.splitlines()
-    assert lines[0] == "params/demo.yaml:" and lines[1].split() == ["notebook", "run", "state", "why"]
+    lines = rbdm("status", "params/sets/demo.yaml").stdout.splitlines()
+    assert lines[0] == "params/sets/demo.yaml:" and lines[1].split() == ["notebook", "run", "state", "why"]
     assert [l.split()[2] for l in lines[2:]] == ["missing", "missing", "there"]
 
     failed = process("run", "demo", "--set", "06_trainee.mask=negative", cwd=project)
@@ -118,10 +118,10 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(project, rbdm):
 
 
 def test_a_broken_set_does_not_hide_behind_a_traceback(project, rbdm):
-    (project/"params"/"bad.yaml").write_text("name: bad\nnotebooks:\n  06_trainee: {mask: off}\n")
-    done = rbdm("run", "params/bad.yaml")
-    assert done.exit_code == 2 and done.stderr == "Error: params/bad.yaml:3: mask must be str, got False\n"
-    (project/"params"/"bad.yaml").unlink()
+    (project/"params"/"sets"/"bad.yaml").write_text("name: bad\nnotebooks:\n  06_trainee: {mask: off}\n")
+    done = rbdm("run", "params/sets/bad.yaml")
+    assert done.exit_code == 2 and done.stderr == "Error: params/sets/bad.yaml:3: mask must be str, got False\n"
+    (project/"params"/"sets"/"bad.yaml").unlink()
 
 
 def test_params_lists_defaults_and_choices(project, rbdm):

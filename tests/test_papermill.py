@@ -45,4 +45,4 @@ def test_a_mistyped_parameter_stops_the_notebook(tmp_path, name, value, message)
 def test_every_notebook_with_parameters_is_in_the_smoke_set():
     "Otherwise nbdev_test would run it at full size."
     tagged = {n.stem for n in (root()/"nbs").glob("*.ipynb") if any("parameters" in c.metadata.get("tags", []) for c in nbformat.read(n, as_version=4).cells)}
-    assert tagged == set(yaml.safe_load((root()/"params"/"smoke.yaml").read_text())["notebooks"])
+    assert tagged == set(yaml.safe_load((root()/"params"/"sets"/"smoke.yaml").read_text())["notebooks"])

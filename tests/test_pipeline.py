@@ -22,15 +22,15 @@ def write_notebook(name, *cells, parameters=COMMON):
 
 
 def write_set(text, name="demo"):
-    Path(f"params/{name}.yaml").write_text(f"name: {name}\n" + textwrap.dedent(text))
-    return f"params/{name}.yaml"
+    Path(f"params/sets/{name}.yaml").write_text(f"name: {name}\n" + textwrap.dedent(text))
+    return f"params/sets/{name}.yaml"
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     "An empty project with three modules beside the package's own, as the working folder."
     (tmp_path/"settings.ini").write_text("[DEFAULT]\nlib_name = rbdm_nb\n")
-    for folder in ("nbs", "params", "rbdm_nb"): (tmp_path/folder).mkdir()
+    for folder in ("nbs", "params/sets", "rbdm_nb"): (tmp_path/folder).mkdir(parents=True)
     (tmp_path/"rbdm_nb"/"__init__.py").write_text(f"__path__.append({str(REPOSITORY/'rbdm_nb')!r})\n")
     for module in ("low", "middle", "high"): (tmp_path/"rbdm_nb"/f"{module}.py").write_text("x = 1\n")
     monkeypatch.chdir(tmp_path)
@@ -88,19 +88,19 @@ def test_circle_is_an_error_that_names_the_notebooks(project):
 # --- what is refused
 
 @pytest.mark.parametrize("text, message", [
-    ("notebooks:\n  01_low: {maks: mean}\n", r"params/demo.yaml:3: unknown parameter 'maks'; did you mean 'mask'\?"),
-    ("shared: {raet: 1}\nnotebooks:\n  01_low:\n", r"params/demo.yaml:2: unknown parameter 'raet'; did you mean 'rate'\?"),
-    ("notebooks:\n  01_low:\n    - {rate: 1}\n    - rate: fast\n", r"params/demo.yaml:5: rate must be float, got 'fast'"),
-    ("notebooks:\n  01_low: {mask: men}\n", r"params/demo.yaml:3: mask must be one of none, mean, negative, got 'men'; did you mean 'mean'\?"),
-    ("notebooks:\n  01_lwo:\n", r"params/demo.yaml:3: no notebook '01_lwo'; did you mean '01_low'\?"),
-    ("notbooks:\n  01_low:\n", r"params/demo.yaml:\d: (key 'notebooks' is missing|unknown key 'notbooks'; did you mean 'notebooks'\?)"),
-    ("notebooks:\n  01_low: {mask: mean, mask: none}\n", r"params/demo.yaml:3: key 'mask' is given twice"),
-    ("notebooks:\n  01_low: [{mask: mean}, {mask: mean}]\n", r"params/demo.yaml:3: the same run of 01_low is listed twice"),
-    ("timeout: -1\nnotebooks:\n  01_low:\n", r"params/demo.yaml:2: timeout: .*greater than 0"),
-    ("notebooks:\n  01_low: {output: elsewhere}\n", r"params/demo.yaml:3: output follows from the set's name"),
-    ("notebooks: {}\n", r"params/demo.yaml:2: notebooks must hold at least one"),
-    ("notebooks: [01_low]\n", r"params/demo.yaml:2: notebooks"),
-    ("notebooks:\n  01_low: {mask: [a\n", r"params/demo.yaml:\d: not YAML"),
+    ("notebooks:\n  01_low: {maks: mean}\n", r"params/sets/demo.yaml:3: unknown parameter 'maks'; did you mean 'mask'\?"),
+    ("shared: {raet: 1}\nnotebooks:\n  01_low:\n", r"params/sets/demo.yaml:2: unknown parameter 'raet'; did you mean 'rate'\?"),
+    ("notebooks:\n  01_low:\n    - {rate: 1}\n    - rate: fast\n", r"params/sets/demo.yaml:5: rate must be float, got 'fast'"),
+    ("notebooks:\n  01_low: {mask: men}\n", r"params/sets/demo.yaml:3: mask must be one of none, mean, negative, got 'men'; did you mean 'mean'\?"),
+    ("notebooks:\n  01_lwo:\n", r"params/sets/demo.yaml:3: no notebook '01_lwo'; did you mean '01_low'\?"),
+    ("notbooks:\n  01_low:\n", r"params/sets/demo.yaml:\d: (key 'notebooks' is missing|unknown key 'notbooks'; did you mean 'notebooks'\?)"),
+    ("notebooks:\n  01_low: {mask: mean, mask: none}\n", r"params/sets/demo.yaml:3: key 'mask' is given twice"),
+    ("notebooks:\n  01_low: [{mask: mean}, {mask: mean}]\n", r"params/sets/demo.yaml:3: the same run of 01_low is listed twice"),
+    ("timeout: -1\nnotebooks:\n  01_low:\n", r"params/sets/demo.yaml:2: timeout: .*greater than 0"),
+    ("notebooks:\n  01_low: {output: elsewhere}\n", r"params/sets/demo.yaml:3: output follows from the set's name"),
+    ("notebooks: {}\n", r"params/sets/demo.yaml:2: notebooks must hold at least one"),
+    ("notebooks: [01_low]\n", r"params/sets/demo.yaml:2: notebooks"),
+    ("notebooks:\n  01_low: {mask: [a\n", r"params/sets/demo.yaml:\d: not YAML"),
 ])
 def test_refused_parameter_sets_name_the_line(project, text, message):
     write_notebook("01_low", "#| default_exp low")
@@ -110,8 +110,8 @@ def test_refused_parameter_sets_name_the_line(project, text, message):
 
 def test_name_must_be_that_of_the_file(project):
     write_notebook("01_low")
-    Path("params/mine.yaml").write_text("name: demo\nnotebooks: {01_low: }\n")
-    with pytest.raises(ValueError, match="params/mine.yaml:1: name is 'demo', but the file is mine.yaml"): run_set("params/mine.yaml")
+    Path("params/sets/mine.yaml").write_text("name: demo\nnotebooks: {01_low: }\n")
+    with pytest.raises(ValueError, match="params/sets/mine.yaml:1: name is 'demo', but the file is mine.yaml"): run_set("params/sets/mine.yaml")
 
 
 @pytest.mark.parametrize("change, message", [
@@ -127,7 +127,7 @@ def test_numbers_that_yaml_reads_as_text(project):
     write_notebook("01_low")
     run, = pipeline.runs(pipeline.read_set(write_set("notebooks: {01_low: {rate: 1e-3}}\n")))
     assert run.parameters["rate"] == 0.001
-    run, = pipeline.runs(pipeline.read_set("params/demo.yaml"), changes=["rate=2e-3"])
+    run, = pipeline.runs(pipeline.read_set("params/sets/demo.yaml"), changes=["rate=2e-3"])
     assert run.parameters["rate"] == 0.002
 
 
@@ -145,7 +145,7 @@ def test_changes_make_one_run_of_several(project):
 def test_the_projects_own_sets_are_valid(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     known = pipeline.notebooks()
-    for path in sorted(Path("params").glob("*.yaml")):
+    for path in sorted(Path("params/sets").glob("*.yaml")):
         if "notebooks:" in path.read_text(): assert pipeline.runs(pipeline.read_set(path, known), known), path
 
 
@@ -227,7 +227,7 @@ def test_progress_within_a_cell_is_shown(project):
 
 def _runner(project, jobs=1):
     "A runner in a process of its own."
-    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rbdm_nb.roof.runner import run_set; run_set('params/demo.yaml', force=True, jobs={jobs})"
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rbdm_nb.roof.runner import run_set; run_set('params/sets/demo.yaml', force=True, jobs={jobs})"
     return subprocess.Popen([sys.executable, "-c", code], cwd=project, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

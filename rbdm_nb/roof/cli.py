@@ -48,7 +48,7 @@ def main():
     """Relevance-Based Data Masking, reproduced in notebooks.
 
     \b
-    rbdm run params/demo.yaml                     run a parameter set: its notebooks, in order
+    rbdm run demo                                 run a parameter set: its notebooks, in order
     rbdm run demo --only 06_trainee --set mask=mean
     rbdm status                                   what is there, missing, stale or failed, and why
     rbdm params 06_trainee                        a notebook's parameters, with defaults and choices
@@ -65,19 +65,12 @@ def main():
 def _set_file(name):
     "Path of a parameter set given as a path or by its bare name; `ValueError` lists those there are."
     from rbdm_nb.project import suggest
-    known, stem = {p.stem: p for p in _set_files()}, Path(name).name.removesuffix(".yaml")
-    if "+" in stem: known |= dict.fromkeys(_changed_sets())
-    if Path(name).name == _CLAIMS: raise ValueError(f"{name} is the list of claims, not a parameter set{suggest(stem, known)}")
+    from rbdm_nb.roof.pipeline import set_files
+    known, stem = set_files(), Path(name).name.removesuffix(".yaml")
     if Path(name).is_file(): return Path(name)
-    if name in known: return Path(_shown(known[name]))
+    if stem in known and name in (stem, f"params/{stem}.yaml"): return Path(_shown(known[stem]))
+    if "+" in stem: known |= dict.fromkeys(_changed_sets())
     raise ValueError(f"no parameter set {name}{suggest(stem, known)}")
-
-_CLAIMS = "claims.yaml"     # lies in params/ too
-
-def _set_files():
-    "Paths of the project's parameter sets."
-    from rbdm_nb.project import root
-    return [p for p in sorted((root()/"params").glob("*.yaml")) if p.name != _CLAIMS]
 
 def _changed_sets():
     "Names of the sets that changes on the command line have made."
@@ -100,26 +93,36 @@ def _shown(path):
 # %% ../../nbs/95_cli.ipynb #e0e724ec
 @main.command()
 @click.argument("params")
-@click.option("--only", multiple=True, metavar="NOTEBOOK", help="Run this notebook (or run) only; may be given several times.")
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Give all notebooks that know it another value; NOTEBOOK.NAME=VALUE for one. May be given several times.")
+@click.option("--only", multiple=True, metavar="NOTEBOOK",
+              help="Run this notebook (or run) only; may be given several times.")
+@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE",
+              help="Give all notebooks that know it another value; NOTEBOOK.NAME=VALUE for one. May be given several times.")
 @click.option("--force", is_flag=True, help="Also run what is up to date.")
-@click.option("-j", "--jobs", default=1, metavar="N", help="Run up to N notebooks at the same time; 1 by default.")
+@click.option("-j", "--jobs", type=int, metavar="N",
+              help="Run up to N notebooks at the same time; by default the cores of this machine over the threads of the set.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Compute on this; by default as the set says.")
-def run(params, only, changes, force, jobs, device):
+@click.option("--cluster", metavar="FILE|ADDRESS",
+              help="Run on a Dask cluster: clusters/slurm.yaml (or slurm), a file of your own, or a scheduler's tcp://host:port.")
+def run(params, only, changes, force, jobs, device, cluster):
     """Run the notebooks of a parameter set, in the order they need.
 
     \b
     rbdm run demo                                 all of it
     rbdm run ferplus --only 06_trainee -j 2       one notebook's runs, two at a time
     rbdm run demo --set epochs=3 --set 06_trainee.mask=mean
+    rbdm run ferplus --cluster slurm              on the jobs that clusters/slurm.yaml asks for
 
-    PARAMS is a file such as params/demo.yaml, or just demo. With --set, results go to a set of their own, such as
-    outputs/demo+mask=mean, and those of the set stay as they are; status, claims and report know it by that name. What is up to date is left alone. Each notebook runs in a
-    kernel of its own; its executed copy is in outputs/<set>/notebooks/, also when it fails. Exit status: 0 if all is
-    well, 1 if a notebook failed, 2 if names or values are not valid (nothing is run then)."""
+    PARAMS is a file such as params/sets/demo.yaml, or just demo. With --set, results go to a set of their own, such as
+    outputs/demo+mask=mean, and those of the set stay as they are; status, claims and report know it by that name. What
+    is up to date is left alone. Each notebook runs in a kernel of its own; its executed copy is in
+    outputs/<set>/notebooks/, also when it fails. Side by side or on other machines, the results are the same; of the
+    memory and GPUs that the set's `resources` ask for, no more is used at one time than there is. Exit status: 0 if all
+    is well, 1 if a notebook failed, 2 if names or values are not valid (nothing is run then)."""
     from rbdm_nb.roof.runner import run_set
     file, only, changes = _asked(params, only, changes)
-    outcomes = run_set(file, only, changes, force, jobs=jobs, device=device)
+    if jobs is not None and cluster: raise ValueError("--jobs is for this machine; the workers of a --cluster say how many runs they take")
+    jobs = "cores" if jobs is None else jobs
+    outcomes = run_set(file, only, changes, force, jobs=jobs, device=device, cluster=cluster)
     bad = [o for o in outcomes if o.status == "failed"]
     for o in bad: click.echo(f"Error: {o.run.name} failed in {o.why}; see {_shown(o.run.executed)}", err=True)
     if bad: sys.exit(1)
@@ -137,10 +140,10 @@ def _table(rows, head):
 def status(params):
     """Say what of the parameter sets is there, missing, stale or failed, and why.
 
-    Without PARAMS: all sets in params/; one of which nothing has run yet, or which is not valid, is summed up in a line."""
-    from rbdm_nb.roof.pipeline import changed_name, notebooks, read_set, runs, state
+    Without PARAMS: all sets in params/sets/; one of which nothing has run yet, or which is not valid, is summed up in a line."""
+    from rbdm_nb.roof.pipeline import changed_name, notebooks, read_set, runs, set_files, state
     known, seen = notebooks(), {}
-    for name in params or [*map(_shown, _set_files()), *_changed_sets()]:
+    for name in params or [*map(_shown, set_files().values()), *_changed_sets()]:
         file, only, changes = _asked(str(name))
         path = f"outputs/{_result_set(str(name))}" if changes else file
         try:
@@ -169,34 +172,42 @@ def params(notebook):
 
 # %% ../../nbs/95_cli.ipynb #b81e022d
 def _result_set(name):
-    "The bare name of a set given as `demo`, `params/demo.yaml` or `outputs/demo`."
+    "The bare name of a set given as `demo`, `params/sets/demo.yaml` or `outputs/demo`."
     return Path(name).name.removesuffix(".yaml")
 
 @main.command()
-@click.option("--set", "name", metavar="NAME", help="The set whose results are judged, such as ferplus; all that have results by default.")
+@click.option("--set", "name", metavar="NAME",
+              help="The set whose results are judged, such as ferplus; all that have results by default.")
 @click.option("--json", "as_text", flag_value="json", help="Print what claims.json holds instead of the table.")
-@click.option("--markdown", "as_text", flag_value="markdown", help="Print the table as README.md shows it.")
+@click.option("--markdown", "as_text", flag_value="markdown", help="Print the tables in Markdown.")
 def claims(name, as_text):
-    """Hold results against the paper: every number and every direction that it states.
+    """Hold results against the papers: every number and every direction that they state.
 
     \b
     rbdm claims                                   all sets that have results
     rbdm claims --set ferplus
     rbdm claims --set ferplus --json
 
-    A claim is reproduced, differs (by how much), or was not run (why). Built-in faces never settle a claim about real ones. Reads
-    params/claims.yaml and what outputs/NAME holds, computes nothing, and writes outputs/NAME/claims.json. Exit status: 0; 1 if a
-    result contradicts a claim marked exact; 2 if the list of claims or NAME is not valid."""
-    from rbdm_nb.roof.claims import as_json, contradicted, evaluate, lines, markdown, read_claims, sets, write
-    ledger, shown, wrong = read_claims(), [], []
+    A claim is reproduced, differs (by how much), or was not run (why). Built-in faces never settle a claim about real
+    ones. What several studies measured stands side by side. Reads params/claims/*.yaml and what runs have left in
+    outputs/NAME/claims/, computes nothing, and writes outputs/NAME/claims.json. Exit status: 0; 1 if a result
+    contradicts a claim marked exact; 2 if a list of claims or NAME is not valid."""
+    from rbdm_nb.roof.claims import contradicted, evaluate, read_ledgers, sets, write
+    ledgers, shown, wrong = read_ledgers(), [], []
     for one in [_result_set(name)] if name else sets():
-        results = evaluate(one, ledger)
+        results = evaluate(one, ledgers)
         write(one, results)
-        shown.append((as_json(one, results) if as_text == "json" else markdown(one, results) if as_text else "\n".join(lines(one, results))).rstrip("\n"))
+        shown.append(_claims_text(one, results, as_text))
         wrong += [f"{one}: {r.id} ({r.here}, {r.why})" for r in contradicted(results)]
-    if not shown: raise ValueError("no set has results yet; rbdm run params/demo.yaml makes some")
+    if not shown: raise ValueError("no set has results yet; rbdm run demo makes some")
     click.echo("[" + ",\n".join(shown) + "]" if as_text == "json" and not name else "\n\n".join(shown))
     if wrong: raise _Contradicted(f"claims marked exact are contradicted: {'; '.join(wrong)}")
+
+def _claims_text(name, results, kind):
+    "The `results` of the set `name`: as `json`, as `markdown`, or for a terminal."
+    from rbdm_nb.roof.claims import as_json, lines, markdown
+    if kind == "json": return as_json(name, results).rstrip("\n")
+    return markdown(name, results) if kind == "markdown" else "\n".join(lines(name, results))
 
 class _Contradicted(_Refused):
     "Results that contradict an exact claim."
