@@ -1,5 +1,5 @@
 "Runs on a Dask cluster: two workers on this machine, one of them killed in the middle; and a real SLURM, where it is installed."
-import io, json, os, shutil, signal, subprocess, sys, threading, time
+import io, json, os, shutil, signal, socket, subprocess, sys, threading, time
 from pathlib import Path
 
 import nbformat
