@@ -1,5 +1,5 @@
 "Runs on a Dask cluster: two workers on this machine, one of them killed in the middle; and a real SLURM, where it is installed."
-import io, json, os, shutil, signal, subprocess, sys, threading, time
+import io, json, os, shutil, signal, socket, subprocess, sys, threading, time
 from pathlib import Path
 
 import nbformat
@@ -199,4 +199,4 @@ def test_a_set_runs_on_slurm(project, slurm):
     assert [o.status for o in outcomes] == ["done"]*3, log.getvalue()
     assert results() == EXPECTED and len(set(rows(1))) == 10 and len(rows(1)) <= 11
     assert "its worker was lost; begins again" in log.getvalue()
-    assert list(Path("logs").glob("slurm-*.out"))
+    assert list(Path("logs").glob("dask-worker-*.err"))    # the jobs were there

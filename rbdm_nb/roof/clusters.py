@@ -81,7 +81,7 @@ def cluster_of(given:str):
 def _dask():
     "The modules that are wanted; `ValueError` where they are not installed."
     try:
-        import distributed, dask_jobqueue, logging
+        with _deaf(): import distributed, dask_jobqueue, logging    # dask_jobqueue has Ctrl-C end the process
     except ImportError as error:
         raise ValueError(f"{error}: for --cluster install the extra `cluster`: .venv/bin/pip install -e '.[cluster]'") from None
     for name in ("distributed", "tornado"): logging.getLogger(name).setLevel(logging.CRITICAL)
