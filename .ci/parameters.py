@@ -1,4 +1,4 @@
-"""Writes the parameter lines that notebooks share (params/shared.py) into their parameters cells; --check: says which differ.
+"""Writes the parameter lines that notebooks share (params/shared.py) into their cells; --check: says which differ.
 
 A line keeps its notebook's default; its comment is the shared one, unless it starts with `here:`. In a shared comment
 `room.module.NAME` becomes the names in that registry. Long comments go on in indented comments below."""
@@ -15,7 +15,8 @@ def expanded(text):
     "`text` with the names of what a registry, `room.module.NAME`, holds."
     def names(found):
         try: return ", ".join(getattr(import_module(f"rbdm_nb.{found[1]}"), found[2]))
-        except (ImportError, AttributeError): sys.exit(f"Error: {SHARED}: there is no registry {found[0]} in rbdm_nb; correct it")
+        except (ImportError, AttributeError):
+            sys.exit(f"Error: {SHARED}: there is no registry {found[0]} in rbdm_nb; correct it")
     return re.sub(r"\b((?:[a-z_0-9]+\.)*[a-z_0-9]+)\.([A-Z][A-Z_]+)\b", names, text)
 
 

@@ -1,6 +1,6 @@
 """Does each module of the package (folder in argv, else rbdm_nb/) import only rooms that come before its own?
 
-A room has the number of its notebooks, which the first line of a module names: 00 is the ground, 90 and more the roof."""
+A room has the number of its notebooks, which a module's first line names: 00 is the ground, 90 and more the roof."""
 import ast, re, sys
 from pathlib import Path
 
@@ -29,7 +29,8 @@ for name, (file, room, notebook) in rooms.items():
             if names[-1] == package.name and known is None:
                 bad.append(f"{where}: imports {names[0]}; name the module that it is in")
             elif known and rooms[known][1] > room:
-                bad.append(f"{where}: {notebook} imports {known}, of {rooms[known][2]}, which comes later; move what is "
-                           f"used to where both may have it, or what uses it into a notebook from {rooms[known][1]:02} on")
+                _, later, its_notebook = rooms[known]
+                bad.append(f"{where}: {notebook} imports {known}, of {its_notebook}, which comes later; move what is "
+                           f"used to where both may have it, or what uses it into a notebook from {later:02} on")
 if bad: sys.exit("\n".join([*bad, f"Error: {len(bad)} imports of a later room"]))
 print(f"{len(rooms)} modules import no later room")

@@ -5,7 +5,7 @@ __all__ = ['LIBRARY', 'MACHINERY', 'CELLS', 'PUBLIC', 'source_digest', 'handed_o
            'reached', 'code_version']
 
 # %% ../nbs/00d_code.ipynb #ebcf038f
-import ast, builtins, dataclasses, dis, functools, hashlib, inspect, re, sys, sysconfig, threading, types
+import ast, dataclasses, dis, functools, hashlib, inspect, re, sys, sysconfig, threading
 from pathlib import Path
 import numpy as np
 
@@ -30,7 +30,7 @@ def _python(source):
     return re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", source)
 
 def _tree(source):
-    "The syntax tree of Python `source`; one at a time, as some Pythons (3.11) fail in two threads at once (`SystemError`)."
+    "The syntax tree of Python `source`; one at a time, as some Pythons (3.11) fail in two threads (`SystemError`)."
     with _PARSING: return ast.parse(source)
 
 def _without_docstrings(tree):
@@ -71,7 +71,7 @@ def _bound(statement):
 
 # %% ../nbs/00d_code.ipynb #e30ef9c2
 def _imports(tree, here):
-    "Name -> dotted name that import statements anywhere in `tree` give it; `here`: dotted name of the package it is in."
+    "Name -> dotted name that import statements anywhere in `tree` give it; `here`: dotted name of its package."
     found = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -139,21 +139,24 @@ class _Module:
         "Method -> classes of this module that define it."
         if self.defined is None:
             self.defined = {}
-            for name, node in ((n, c) for n, nodes in self.statements.items() for c in nodes if isinstance(c, ast.ClassDef)):
-                for part in node.body:
-                    if isinstance(part, ast.FunctionDef): self.defined.setdefault(part.name, set()).add(name)
+            classes = [(n, c) for n, nodes in self.statements.items() for c in nodes if isinstance(c, ast.ClassDef)]
+            for name, part in ((n, p) for n, c in classes for p in c.body):
+                if isinstance(part, ast.FunctionDef): self.defined.setdefault(part.name, set()).add(name)
         return self.defined
 
     def is_check(self, name): return all(map(_is_check, self.statements[name])) and name != ""
 
 # %% ../nbs/00d_code.ipynb #5b0cff47
 def handed_on(source) -> dict:
-    "Name -> module of what a package's `__init__` with this text hands on: its table _PUBLIC, of a module's names in one text."
-    tables = [n.value for n in _tree(source).body if isinstance(n, ast.Assign) and _bound(n) == {"_PUBLIC"}]
-    return {name: module for table in tables for module, names in ast.literal_eval(table).items() for name in names.split()}
+    "Name -> module of what a package hands on, by the table _PUBLIC in its `__init__` with this text."
+    found = {}
+    for node in _tree(source).body:
+        if not isinstance(node, ast.Assign) or _bound(node) != {"_PUBLIC"}: continue
+        for module, names in ast.literal_eval(node.value).items(): found.update(dict.fromkeys(names.split(), module))
+    return found
 
 class Package:
-    "The code of a package as text: `sources` maps the names of its modules (`a`, or `a.b` in a folder) to what is in them."
+    "The code of a package as text: `sources` maps the names of its modules (`a`, or `a.b` in a folder) to their text."
     def __init__(self, sources):
         self.sources, self.modules, self.targets = dict(sources), {}, {}
         self.public = handed_on(self.sources.get("__init__", ""))
@@ -165,13 +168,18 @@ class Package:
                 raise ValueError(f"{LIBRARY}/{name.replace('.', '/')}.py, line {error.lineno}: {error.msg}") from None
         return self.modules[name]
 
+    def has(self, name) -> bool:
+        "Whether `name`, as `room.module`, is a module or a folder of modules."
+        return any(m == name or m.startswith(f"{name}.") for m in self.sources)
+
     def find(self, dotted) -> set:
-        "The (module, name) that `dotted`, as `rbdm_nb.explain.rules.METHODS.x`, leads to; all of a module that is named alone; nothing outside the package."
+        """The (module, name) that `dotted`, as `rbdm_nb.explain.rules.METHODS.x`, leads to.
+
+        All of a module that is named alone; nothing outside the package."""
         first, *parts = dotted.split(".")
         if first != LIBRARY: return set()
         name = ""
-        while parts and (longer := f"{name}.{parts[0]}".lstrip(".")) and any(m == longer or m.startswith(longer + ".") for m in self.sources):
-            name, parts = longer, parts[1:]
+        while parts and self.has(longer := f"{name}.{parts[0]}".lstrip(".")): name, parts = longer, parts[1:]
         name = name or "__init__"
         if name not in self.sources: return set()
         if not parts: return set() if name == "__init__" else {(name, n) for n in self.module(name).statements}
@@ -252,7 +260,8 @@ def reached_by(sources, package:Package, also=()) -> dict:
     here.modules.update(package.modules)   # what is known already
     here.targets.update(package.targets)
     roots |= set(here.find(f"{LIBRARY}.{CELLS}"))
-    reached = {ref for ref in _reach(here, roots, modules=()) if ref[0] not in (CELLS, "__init__")}   # it only hands on names
+    found = _reach(here, roots, modules=())
+    reached = {ref for ref in found if ref[0] not in (CELLS, "__init__")}   # __init__ only hands on names
     found = _digests(here, reached)
     for kept, known in ((package.modules, here.modules), (package.targets, here.targets)):
         kept.update({k: v for k, v in known.items() if CELLS not in (k, k[0])})
@@ -274,7 +283,9 @@ def _codes(code, prefix=""):
 
 @functools.lru_cache(None)
 def _compiled(source, alone=""):
-    "The codes of a module, or those of what it calls `alone`, compiled by itself as a cell is: it does not see what else is imported."
+    """The codes of a module, or those of what it calls `alone`.
+
+    That is compiled by itself, as a cell is: it does not see what else is imported."""
     if not alone:
         with _PARSING: return _codes(compile(source, "module", "exec", dont_inherit=True))
     nodes = [n for n in _tree(source).body if getattr(n, "name", None) == alone]
@@ -284,7 +295,8 @@ def _same_code(a, b):
     "Whether two code objects do the same; where they stand in a file does not count."
     if inspect.iscode(a) != inspect.iscode(b): return False
     if not inspect.iscode(a): return type(a) is type(b) and a == b
-    fields = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount", "co_kwonlyargcount", "co_flags")
+    fields = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount", "co_kwonlyargcount",
+              "co_flags")
     if any(getattr(a, f) != getattr(b, f) for f in fields) or len(a.co_consts) != len(b.co_consts): return False
     return all(map(_same_code, a.co_consts, b.co_consts))
 
@@ -296,19 +308,23 @@ def _function(thing):
     return thing if inspect.isfunction(thing) else None
 
 def _constant(node, space):
-    "The value of an expression of literals and of names in `space`, with ordinary tuples, lists and tables of them; LookupError for others."
+    """The value of an expression of literals and of names in `space`, with ordinary tuples, lists and tables of them.
+
+    LookupError for others."""
     if isinstance(node, ast.Constant): return node.value
     if isinstance(node, ast.Name): return space[node.id]
     if isinstance(node, ast.Tuple): return tuple(_constant(n, space) for n in node.elts)
     if isinstance(node, ast.List): return [_constant(n, space) for n in node.elts]
-    if isinstance(node, ast.Dict): return {_constant(k, space): _constant(v, space) for k, v in zip(node.keys, node.values)}
+    if isinstance(node, ast.Dict):
+        return {_constant(k, space): _constant(v, space) for k, v in zip(node.keys, node.values)}
     raise LookupError(type(node).__name__)
 
 def _swapped(package, ref) -> list:
     "The live objects that are not what the text of `ref` makes: changed since the import, or put in its place."
     module = sys.modules.get(f"{LIBRARY}.{ref[0]}")
     if module is None or ref[1] not in vars(module) or package is not _CODE: return []
-    live, codes, nodes = vars(module)[ref[1]], _compiled(package.sources[ref[0]]), package.module(ref[0]).statements[ref[1]]
+    live, codes = vars(module)[ref[1]], _compiled(package.sources[ref[0]])
+    nodes = package.module(ref[0]).statements[ref[1]]
     pairs, node = [], nodes[0]
     if len(nodes) > 1: return []
     if isinstance(node, ast.FunctionDef): pairs = [(live, node.name)]
@@ -325,7 +341,8 @@ def _code_parts(code):
     "The instructions of a code object with their operands, nested functions included; no line numbers, no docstring."
     for step in dis.get_instructions(code):
         if inspect.iscode(step.argval): yield from _code_parts(step.argval)
-        else: yield f"{step.opname} {sorted(step.argval, key=repr) if isinstance(step.argval, frozenset) else step.argval!r}"
+        elif isinstance(step.argval, frozenset): yield f"{step.opname} {sorted(step.argval, key=repr)}"
+        else: yield f"{step.opname} {step.argval!r}"
 
 def _installed(name):
     "Whether the module `name` comes from Python itself or from an installed package."
@@ -350,22 +367,23 @@ def _names_used(function):
 
 # %% ../nbs/00d_code.ipynb #5c0de7a2
 def _twin(package, thing):
-    "The (module, name) of the package that a function or class of a running notebook is the same as; None if there is none."
-    name, named = getattr(thing, "__qualname__", ""), []
+    "The (module, name) of the package that a running notebook's function or class is the same as; None for none."
+    name = getattr(thing, "__qualname__", "")
     if not (inspect.isfunction(thing) or inspect.isclass(thing)) or not name.isidentifier(): return None
     for module, source in package.sources.items():
         if not re.search(rf"(?m)^(def|class) {name}\b", source): continue
         codes = _compiled(source, name)
-        own = {n: _function(v) for n, v in vars(thing).items()} if inspect.isclass(thing) else {"": _function(thing)}
-        pairs = {n: codes.get(f"{name}.{n}" if n else name) for n in own}
-        wanted = {c for c in codes if c.startswith(f"{name}.") and "." not in c[len(name) + 1:]} if inspect.isclass(thing) else {name}
-        got = {f"{name}.{n}" if n else name for n, f in own.items() if f and pairs[n] is not None and _same_code(f.__code__, pairs[n])}
+        own, wanted = {name: _function(thing)}, {name}
+        if inspect.isclass(thing):
+            own = {f"{name}.{n}": _function(v) for n, v in vars(thing).items()}
+            wanted = {c for c in codes if c.startswith(f"{name}.") and "." not in c[len(name) + 1:]}
+        got = {n for n, f in own.items() if f and codes.get(n) is not None and _same_code(f.__code__, codes[n])}
         if wanted == got and wanted: return module, name
     return None
 
 # %% ../nbs/00d_code.ipynb #96250eae
 class _Live:
-    "Collects, of live objects, texts that are the same in every process (`parts`) and what of the package they use (`refs`)."
+    "Of live objects, texts that are the same in every process (`parts`) and what of the package they use (`refs`)."
     def __init__(self, package):
         self.package, self.parts, self.refs, self.texts, self.seen, self.kept = package, [], set(), set(), set(), []
 
@@ -373,13 +391,15 @@ class _Live:
         "Count `thing`; `whole`: by its instructions even if it has a name in the package."
         name, home = getattr(thing, "__qualname__", ""), getattr(thing, "__module__", "") or ""
         if inspect.ismodule(thing): home, name = thing.__name__, "*"
-        if home.startswith(f"{LIBRARY}.") and not whole and isinstance(name, str) and not dataclasses.is_dataclass(type(thing)):
+        instance = dataclasses.is_dataclass(type(thing))
+        if home.startswith(f"{LIBRARY}.") and not whole and isinstance(name, str) and not instance:
             if found := self.package.find(f"{home}.{name}" if name != "*" else home): return self.refs.update(found)
         if self.met(thing): return
         if home == "__main__" and not whole and (twin := _twin(self.package, thing)):
             self.refs.add(twin)
             return self.changed(thing, twin[0])
-        if function := _function(thing) if callable(thing) and not inspect.isclass(thing) else None: self.function(function)
+        function = _function(thing) if callable(thing) and not inspect.isclass(thing) else None
+        if function: self.function(function)
         elif inspect.isclass(thing): self.cls(thing)
         elif inspect.ismodule(thing): self.parts.append(home)
         else: self.value(thing)
@@ -393,8 +413,10 @@ class _Live:
 
     def changed(self, thing, module):
         "Count what a notebook's `thing`, which is as in the `module` that it makes, uses of the notebook that is not."
-        functions = [_function(thing)] if not inspect.isclass(thing) else [f for f in map(_function, vars(thing).values()) if f]
-        for space, name in sorted({(f, d.split(".")[0]) for f in functions for d in _names_used(f)}, key=lambda pair: pair[1]):
+        functions = [_function(thing)]
+        if inspect.isclass(thing): functions = [f for f in map(_function, vars(thing).values()) if f]
+        used = {(f, d.split(".")[0]) for f in functions for d in _names_used(f)}
+        for space, name in sorted(used, key=lambda pair: pair[1]):
             value, nodes = space.__globals__.get(name), self.package.module(module).statements.get(name, [])
             if inspect.isclass(value) or inspect.isfunction(value):
                 if value.__module__ != "__main__" or self.met(value): continue
@@ -431,7 +453,8 @@ class _Live:
         if first == LIBRARY or first not in space:
             return self.refs.update(self.package.find(dotted))
         value = space[first]
-        if inspect.ismodule(value) and value.__name__.startswith(LIBRARY): return self.refs.update(self.package.find(".".join([value.__name__, *rest])))
+        if inspect.ismodule(value) and value.__name__.startswith(LIBRARY):
+            return self.refs.update(self.package.find(".".join([value.__name__, *rest])))
         self.parts.append(f"{first} is")
         self.add(value)
 
@@ -453,7 +476,8 @@ class _Live:
             self.parts.append(f"{type(x).__name__} of {len(x)}")
         elif isinstance(x, (set, frozenset)): self.parts.append(f"set {sorted(map(repr, x))}")
         elif isinstance(x, np.ndarray) and x.dtype != object:
-            self.parts.append(f"{x.dtype.str} {x.shape} {hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()}")
+            digest = hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()
+            self.parts.append(f"{x.dtype.str} {x.shape} {digest}")
         elif isinstance(x, functools.partial): self.add(x.func); self.value((x.args, x.keywords))
         elif dataclasses.is_dataclass(x) and not inspect.isclass(x):
             self.add(type(x))
@@ -463,7 +487,8 @@ class _Live:
 
     def text(self, x):
         text = getattr(x, "__qualname__", None) or repr(x)
-        if " at 0x" in text: raise TypeError(f"{text} has another text in every process and cannot be part of a code's version")
+        if " at 0x" in text:
+            raise TypeError(f"{text} has another text in every process and cannot be part of a code's version")
         return text
 
 # %% ../nbs/00d_code.ipynb #90eca125
@@ -486,8 +511,10 @@ def reached(*things, without=()) -> list:
     return sorted(f"{module}.{name}" for module, name in _found(things, _CODE, without)[0] if name)
 
 def code_version(*things, without=()) -> str:
-    """Twelve hex digits that change when code that `things` reach does: functions, classes, modules, dataclass instances, or "rbdm_nb.module.name",
-    which counts as it is written, whatever was put in its place.
+    """Twelve hex digits that change when code that `things` reach does.
+
+    `things`: functions, classes, modules, dataclass instances, or "rbdm_nb.module.name", which counts as it is written,
+    whatever was put in its place.
 
     Within the package the whole graph of calls counts, see above; comments, docstrings, MACHINERY and functions that
     only check do not. `without`: what of the package is not followed, because the key holds its result.

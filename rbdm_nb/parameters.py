@@ -20,7 +20,8 @@ class Parameter:
     help: str = ""         # what it means, as its comment says
     choices: tuple = ()    # the values that are allowed, where the comment lists them
 
-DECLARATION = re.compile(r"^(?P<name>\w+)\s*:\s*(?P<type>int|float|str|bool)\s*=\s*(?P<default>.+?)\s*#\s*(?P<help>.+)$")
+DECLARATION = re.compile(r"^(?P<name>\w+)\s*:\s*(?P<type>int|float|str|bool)\s*=\s*(?P<default>.+?)\s*"
+                         r"#\s*(?P<help>.+)$")
 OWN = "here:"   # starts the comment of a parameter that means something else here than in other notebooks
 _CHOICES = re.compile(r"one of: ([^;]+)")
 
@@ -66,7 +67,9 @@ def _coerce(value, parameter):
 
 # %% ../nbs/00b_parameters.ipynb #f809c79a
 def validate(values:dict, parameters:dict, where:str="") -> dict:
-    "`values` checked against declared `parameters` and converted to their types; `ValueError` says what is wrong, and `where`."
+    """`values` checked against declared `parameters` and converted to their types.
+
+    `ValueError` says what is wrong, and `where`."""
     prefix = f"{where}: " if where else ""
     checked = {}
     for name, value in values.items():
@@ -75,7 +78,8 @@ def validate(values:dict, parameters:dict, where:str="") -> dict:
         except ValueError as error: raise ValueError(f"{prefix}{error}") from None
         choices = parameters[name].choices
         if choices and checked[name] not in choices:
-            raise ValueError(f"{prefix}{name} must be one of {', '.join(choices)}, got {value!r}{suggest(value, choices)}")
+            raise ValueError(f"{prefix}{name} must be one of {', '.join(choices)}, "
+                             f"got {value!r}{suggest(value, choices)}")
     return checked
 
 # %% ../nbs/00b_parameters.ipynb #73857d35
@@ -94,10 +98,10 @@ def smoke_values(notebook:str, known:dict) -> dict:
 
 # %% ../nbs/00b_parameters.ipynb #1a2f346a
 def parameters(notebook:str, namespace:dict) -> SimpleNamespace:
-    """The parameters of `notebook` (its name without .ipynb), checked; call it as `p = parameters("06_trainee", globals())`.
+    """The parameters of `notebook` (its name without .ipynb), checked: `p = parameters("06_trainee", globals())`.
 
-    Takes the current values from `namespace`; under `nbdev_test` those of `params/smoke.yaml`. Raises `ValueError`
-    for an unknown, mistyped or ill-typed one, and `ImportError` where this library is not that of the notebook's clone."""
+    Takes the current values from `namespace`; under `nbdev_test` those of `params/smoke.yaml`. Raises `ValueError` for
+    an unknown, mistyped or ill-typed one, `ImportError` where this library is not that of the notebook's clone."""
     same_clone()
     path = root()/"nbs"/f"{notebook}.ipynb"
     known = declared(path)

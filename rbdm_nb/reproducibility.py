@@ -23,7 +23,8 @@ def _set_threads(threads):
         pools.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:
         raise RuntimeError(f"TensorFlow already runs with (intra, inter) = {now} threads and cannot change to "
-                           f"{threads}; call deterministic() first thing in a fresh process or restart the kernel") from error
+                           f"{threads}; call deterministic() first thing in a fresh process or restart the kernel"
+                           ) from error
 
 # %% ../nbs/00_reproducibility.ipynb #ada228af
 def _take_device():

@@ -30,7 +30,8 @@ def rooms(tmp_path):
     ("high", "from ..low import x"), ("high", "from ..ground import x"), ("high", "from .higher import x"),
     ("higher", "from . import high"), ("higher", "def f():\n    from rbdm_nb.low import x"),
     ("roof", "from .top import x"), ("top", "import rbdm_nb.up.high, os"), ("low", "from numpy import top")])
-def test_what_a_room_may_import(rooms, module, text): assert rooms(**{module: text}) == (0, "6 modules import no later room\n")
+def test_what_a_room_may_import(rooms, module, text):
+    assert rooms(**{module: text}) == (0, "6 modules import no later room\n")
 
 
 @pytest.mark.parametrize("module, text, found", [
