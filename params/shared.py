@@ -31,7 +31,7 @@ trainer_trust: str = ""  # names of layers of a model from a file whose code may
 trainer_module: str = ""  # Python file with the layers of one's own that such a model needs; it is run; empty: none
 trainer_epochs: int = 5  # epochs of training; 0: an untrained network, as a control
 trainer_limit: int = 2000  # training images, stratified; 0: all (built-in corpus: how many are drawn)
-trainer_momentum: str = "0.9"  # momentum of batch normalisation; keras: Keras's own
+trainer_momentum: str = "0.9"  # momentum of batch normalisation: keras (Keras's own), or a number
 trainer_weights: str = "balanced"  # weight of a class in the loss; one of: networks.training.CLASS_WEIGHTS
 trainer_augment: bool = False  # the augmentation of the paper; without it the built-in faces are learned in fewer
     # epochs
@@ -48,7 +48,8 @@ algorithm: str = "ivt"  # how fixations are found; one of: gaze.fixations.ALGORI
 # the Trainee
 architecture: str = "MobileNetV2"  # the Trainee; one of: networks.architectures.ARCHITECTURES
 batch_size: int = 32  # images in a batch
-momentum: str = "0.9"  # momentum of batch normalisation; keras: Keras's own (0.999), as in the paper
+momentum: str = "0.9"  # batch normalisation's momentum: keras (Keras's own, 0.999 in MobileNetV2, as in the paper), or a
+    # number
 class_weights: str = "balanced"  # weight of a class in the loss; one of: networks.training.CLASS_WEIGHTS
 augment: bool = False  # the augmentation of the paper; without it the built-in faces are learned in fewer epochs
 fuse: bool = False  # also let Trainer and Trainee decide together (section 6)
