@@ -26,7 +26,7 @@ def _clone(folder):
         settings = place/"settings.ini"
         try: found = settings.is_file() and "lib_name = rbdm_nb" in settings.read_text(encoding="utf-8")
         except (OSError, ValueError): continue
-        if found: return place if (place/"rbdm_nb"/"notebooks.py").is_file() else None
+        if found: return place if (place/"rbdm_nb"/"project.py").is_file() else None
 
 # %% ../nbs/00a_project.ipynb #dadcd852
 def _papermill(process:int):
