@@ -33,7 +33,8 @@ check: setup ## are notebooks clean, and rbdm_nb/ and README.md in step with the
 export: setup ## write rbdm_nb/ from nbs/
 	@$(BIN)/nbdev_export
 
-clean: setup ## strip outputs and stray metadata from nbs/
+clean: setup ## strip outputs and stray metadata from nbs/, write the parameter lines that notebooks share
+	@$(BIN)/python .ci/parameters.py
 	@$(BIN)/jupyter nbconvert --log-level WARN --clear-output --inplace nbs/*.ipynb && $(BIN)/nbdev_clean
 
 readme: setup ## write README.md from nbs/index.ipynb

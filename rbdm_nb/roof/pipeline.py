@@ -13,17 +13,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from ..code import LIBRARY, _python, _tree, reached_by, read_package, source_digest
+from ..code import LIBRARY, PUBLIC, _python, _tree, reached_by, read_package, source_digest
 from .inputs import input_change, inputs
 from ..parameters import declared, validate
 from ..project import root, suggest, write_atomic
 
 # %% ../../nbs/90_pipeline.ipynb #0b91e891
 def _names(node):
-    "Modules of this package that one import statement may name, as `room.module`."
-    if isinstance(node, ast.Import): named = [a.name for a in node.names]
+    "Modules of this package that one import statement may name, as `room.module`; for a public name, where it is from."
+    names = [a.name for a in node.names]
+    if isinstance(node, ast.Import): named = names
     elif node.level: return []
-    else: named = [node.module, *(f"{node.module}.{a.name}" for a in node.names)]
+    elif node.module == LIBRARY:
+        names = [*PUBLIC] if names == ["*"] else names
+        named = list(dict.fromkeys(f"{LIBRARY}.{PUBLIC.get(n, n)}" for n in names))
+    else: named = [node.module, *(f"{node.module}.{n}" for n in names)]
     return [n.removeprefix(f"{LIBRARY}.") for n in named if n.startswith(f"{LIBRARY}.")]
 
 # %% ../../nbs/90_pipeline.ipynb #65e8f221
