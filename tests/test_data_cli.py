@@ -79,7 +79,7 @@ def test_what_cannot_be_used_at_all(rbdm, faces, tmp_path):
     done = rbdm("data", "check", "folder", "--root", tmp_path / "c")
     assert done.exit_code == 1 and done.stdout.endswith("not usable: no images in train, valid\n")
     (tmp_path / "empty").mkdir()
-    for name in CORPORA[1:]:
+    for name in list(CORPORA)[1:]:
         done = rbdm("data", "check", name, "--root", tmp_path / "empty")
         assert done.exit_code == 1 and done.stdout.splitlines()[1].startswith("not usable: ") and done.stderr == "" and len(done.stdout.splitlines()) == 2, (name, done.stdout)
 

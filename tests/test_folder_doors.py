@@ -218,6 +218,20 @@ def test_groups_that_cross_published_parts_are_counted(table):
     assert len(names(table, group="person", split_column="")["valid"]) == 3
 
 
+def test_a_class_without_validation_pictures_is_told(table):
+    "One person shows all sad faces: she stays in training, and valid has none."
+    feelings = ["sad" if k < 3 else "happy" for k in range(30)]
+    write(table, emotion=feelings, person=[f"p{k // 3}" for k in range(30)])
+    told = "no valid pictures of sad: scores on valid leave them out"
+    with pytest.warns(UserWarning, match=told): valid = load("folder", table, "valid", group="person")
+    assert valid.counts()["sad"] == 0 and valid.counts()["happy"] > 0
+    assert any(told in note for note in check("folder", table, group="person").notes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load("folder", table, "valid", group="").counts()["sad"] == 1
+    assert not any("no valid pictures" in note for note in check("folder", table, group="").notes)
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 3)), max_size=60), st.sampled_from([.1, .25, .4]), st.sampled_from([0, .2]), st.integers(0, 3))
 def test_no_group_is_ever_divided(rows, valid, test, seed):

@@ -8,8 +8,8 @@ __all__ = ['EXPRESSIONS', 'ALIASES', 'SEPARATORS', 'SPLIT_FOLDERS', 'SPLIT_CODES
            'is_picture', 'shown', 'pictures_in', 'link_to', 'look_into', 'files_below', 'without_repeats',
            'split_of_name', 'hash_order', 'divide', 'divide_groups', 'header_shape', 'told_late', 'header_shapes',
            'common_shape', 'read_file', 'read_bytes', 'read_alike', 'read_now', 'read_on_demand', 'read_images',
-           'resized', 'corpus_module', 'known_options', 'load', 'option_value', 'option_values', 'read_options',
-           'label_counts', 'Check', 'twin_notes', 'check']
+           'resized', 'corpus_module', 'is_drawn', 'run_options', 'known_options', 'load', 'option_value',
+           'option_values', 'read_options', 'label_counts', 'Check', 'twin_notes', 'check']
 
 # %% ../../nbs/01_datasets.ipynb #37926dcf
 import csv, hashlib, importlib, inspect, io, os, re, unicodedata, warnings
@@ -565,13 +565,31 @@ def resized(images, image_size=None, channels=None):
     return lazy[:] if lazy.nbytes <= MEMORY else lazy
 
 # %% ../../nbs/01_datasets.ipynb #01fa225e
-CORPORA = ("synthetic", "folder", "ferplus", "affectnet", "ckplus", "rafdb")
+CORPORA = {     # name: its module, which is imported when the corpus is asked for
+    "synthetic": "rbdm_nb.corpora.synthetic",
+    "folder": "rbdm_nb.corpora.folder",
+    "ferplus": "rbdm_nb.corpora.ferplus",
+    "affectnet": "rbdm_nb.corpora.affectnet",
+    "ckplus": "rbdm_nb.corpora.ckplus",
+    "rafdb": "rbdm_nb.corpora.rafdb",
+}
 SPLITS = ("train", "valid", "test")
 
 def corpus_module(name):
     "The module of the corpus called `name`, one of CORPORA; ValueError with the nearest name for another."
     if name not in CORPORA: raise ValueError(f"unknown corpus {name!r}{suggest(name, CORPORA)}")
-    return importlib.import_module(f"rbdm_nb.corpora.{name}")
+    return importlib.import_module(CORPORA[name])
+
+def is_drawn(name) -> bool:
+    "Whether the corpus `name` is drawn in any number, not read from a folder: its `load` takes `n`, `seed`, `domain`, `difficulty`."
+    return getattr(corpus_module(name), "DRAWN", False)
+
+def run_options(name, size=None, **drawn) -> dict:
+    """Options that a run gives to the `load` of the corpus `name`: its `size` as `image_size`, and `drawn` where `is_drawn`.
+
+    A corpus with ONE_SIZE keeps it: its pictures have one size, and few enough pixels to stay as they are."""
+    if is_drawn(name): return dict(image_size=size) | drawn
+    return {} if getattr(corpus_module(name), "ONE_SIZE", False) else dict(image_size=size)
 
 def known_options(f, options, name):
     "`options` if the function `f` of the corpus `name` takes them all; else TypeError with the nearest it does take."
@@ -582,7 +600,7 @@ def known_options(f, options, name):
     return options
 
 def load(name, root=None, split="train", drop_twins=False, **options):
-    """The `Corpus` called `name`, one of CORPORA, read from the folder `root` (None for synthetic).
+    """The `Corpus` called `name`, one of CORPORA, read from the folder `root` (None for one that is drawn).
     `split`: "train", "valid" or "test". Options of all: `image_size` (side of the square, None keeps it), `channels` (1, 3, None keeps them),
     `on_bad` ("error", or "skip", which lists what was left out in `.skipped`); others are those of `rbdm_nb.<name>.load`.
     `drop_twins`: leaves out of "valid" and "test" what stands in "train" too, pixel by pixel, and lists it in `.skipped`."""
@@ -674,6 +692,5 @@ def twin_notes(name, root, found, options):
 def check(name, root=None, **options):
     "The `Check` of corpus `name` in the folder `root`; options are those of `rbdm_nb.<name>.check`. Opens every file."
     module = corpus_module(name)
-    if name == "synthetic": raise ValueError("the synthetic corpus is drawn, not read: there is nothing on disk to check")
     found = module.check(root, **known_options(module.check, options, name))
     return replace(found, notes=[*found.notes, *twin_notes(name, root, found, options)])

@@ -9,9 +9,10 @@ __all__ = ['DESCRIPTION', 'FIELDS', 'IMAGE_COLUMNS', 'LABEL_COLUMNS', 'SPLIT_COL
            'nested', 'pixel_text', 'file_split', 'text_of', 'read_columns', 'first_value', 'parquet_columns',
            'parquet_table', 'other_columns', 'index_parquet', 'value_of', 'as_file', 'batches', 'unpack_folder',
            'unpack', 'groups_by_name', 'usual_groups', 'with_groups', 'crossing_groups', 'label_index', 'drop_repeats',
-           'parquet_files', 'find', 'assign_splits', 'remark_on_parts', 'read_index', 'no_pictures', 'of_one_table',
-           'label_counts', 'place_of', 'picture_paths', 'read_split', 'load', 'png', 'write_parquet', 'fake',
-           'to_uint8', 'unrolled', 'label_numbers', 'from_arrays', 'pair', 'from_tfdata', 'check']
+           'parquet_files', 'find', 'assign_splits', 'remark_on_classes', 'remark_on_parts', 'read_index',
+           'no_pictures', 'of_one_table', 'label_counts', 'place_of', 'picture_paths', 'read_split', 'load', 'png',
+           'write_parquet', 'fake', 'to_uint8', 'unrolled', 'label_numbers', 'from_arrays', 'pair', 'from_tfdata',
+           'check']
 
 # %% ../../nbs/01d_folder.ipynb #6e113d09
 import atexit, hashlib, inspect, io, json, os, re, shutil, tempfile, warnings
@@ -520,6 +521,19 @@ def assign_splits(index, valid_fraction, test_fraction, seed):
     parts = divide(index["name"][open_], index["label"][open_], *fractions, seed, groups)
     return index.assign(split=index["split"].mask(open_, pd.Series(parts, index.index[open_], dtype=object)))
 
+def remark_on_classes(index, classes, drawn, remarks):
+    """Adds to `remarks` the `classes` that have pictures, but none in one of the parts `drawn` (names of splits).
+
+    Divided by groups, a class that few groups have may come away empty, and a class of one picture always does."""
+    there = set(index["label"])
+    for split in drawn:
+        mine = set(index["label"][index["split"] == split])
+        if not mine or mine == there: continue
+        empty = ", ".join(str(classes[k]) for k in sorted(there - mine))
+        remarks.add("empty class", f"no {split} pictures of {empty}: scores on {split} leave them out; "
+                    f"more groups or pictures of them, a larger {split}_fraction or another split_seed may help"
+                    + ("; group=\"\" divides pictures one by one" if "group" in index else ""))
+
 def remark_on_parts(own, remarks):
     "Adds to `remarks` which of the parts `own` (a set) were published, where they are not training and validation alone."
     if own & {"test"} and "valid" not in own:
@@ -551,7 +565,10 @@ def read_index(root, split="train", csv=None, parquet=None, image_column=None, l
     if csv and "{split}" in csv: index = of_one_table(index, split, tables[0])
     else:
         remark_on_parts(set(index["split"]), remarks)
+        fractions = {"valid": valid_fraction, "test": test_fraction}
+        drawn = [s for s, fraction in fractions.items() if fraction and s not in set(index["split"])]
         index = assign_splits(index, valid_fraction, test_fraction, split_seed)
+        remark_on_classes(index, classes, drawn, remarks)
         crossing_groups(index, remarks)
     return index.reset_index(drop=True), classes, folder
 
@@ -629,7 +646,7 @@ def load(root, split="train", csv=None, parquet=None, image_column=None, label_c
     pixels, mine, classes = read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks, bits, **options)
     if on_bad == "error": problems.settle(on_bad, f"folder {root.name} {split}")
     for about, text in remarks:
-        if about == "crossing" or (about == "group" and group is None): warnings.warn(f"folder {root.name}: {text}", stacklevel=2)
+        if about in ("crossing", "empty class") or (about == "group" and group is None): warnings.warn(f"folder {root.name}: {text}", stacklevel=2)
     extras = {"group": mine["group"].to_numpy(np.str_)} if "group" in mine else {}
     skipped = Problems([*problems, *notes]).settle("skip", f"folder {root.name} {split}")
     return Corpus(pixels, mine["label"].astype(int), classes, mine["name"], split, root.resolve().name, skipped, extras)

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['CODES', 'LISTS', 'IMAGES', 'POINTS', 'BY_CODE', 'PUBLISHED', 'DESCRIPTION', 'LINE', 'MAX_LIST', 'FIELDS', 'FIVE',
-           'THIRTY_SEVEN', 'PLACES', 'RELEASES', 'find', 'label_of', 'drop_repeats', 'read_list', 'read_tables',
-           'read_folders', 'read_index', 'label_counts', 'read_manual', 'annotations', 'read_points', 'read_boxes',
-           'on_its_side', 'similarity', 'photo', 'align', 'write_basic', 'write_folders', 'fake', 'load',
+           'THIRTY_SEVEN', 'PLACES', 'RELEASES', 'find', 'published', 'label_of', 'drop_repeats', 'read_list',
+           'read_tables', 'read_folders', 'read_index', 'label_counts', 'read_manual', 'annotations', 'read_points',
+           'read_boxes', 'on_its_side', 'similarity', 'photo', 'align', 'write_basic', 'write_folders', 'fake', 'load',
            'read_annotations', 'upright', 'check', 'check_annotations']
 
 # %% ../../nbs/01h_rafdb.ipynb #baadf315
@@ -44,6 +44,10 @@ def find(root):
     for base in (root, root / "DATASET"):
         if any((base / "train" / str(code)).is_dir() for code in range(1, 8)): return "folders", base
     raise FileNotFoundError(f"rafdb: neither basic/EmoLabel/{LISTS[0]} nor DATASET/train/1 to 7 in {root}")
+
+def published():
+    "Images of each expression, all splits together: Series indexed by class."
+    return pd.DataFrame(PUBLISHED).sum(axis=1)
 
 # %% ../../nbs/01h_rafdb.ipynb #fb87627b
 LINE = re.compile(r"((train|test)_\d{4,5})\.jpg\s+([1-7])")
