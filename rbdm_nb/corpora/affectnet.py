@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, csv_rows, header_shape, inside, is_picture,
+from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, csv_rows,
+                                      header_shape, inside, is_picture,
                               read_bytes, read_file)
 from .faces import face, landmarks as face_landmarks
 from .images import LazyImages, Paths, RowFile, decode, index_file, index_images, indexed, square, stored_or
@@ -51,32 +52,41 @@ def published():
 RELEASES = ("original", "affectnet8")
 LISTS, SETS = {"train": "training.csv", "valid": "validation.csv"}, {"train": "train_set", "valid": "val_set"}
 PLACES = ("", "Manually_Annotated")
-Place = namedtuple("Place", "labels pictures")   # of a split: its list or its folder of annotations, and the folder of its pictures
+# of a split: its list or its folder of annotations, and the folder of its pictures
+Place = namedtuple("Place", "labels pictures")
 
 def find_original(root):
     "{split: Place} of the original release in `root`; empty where it is not there."
     lists = [root/place/folder for place in PLACES for folder in ("Manually_Annotated_file_lists", "")]
-    pictures = next((root/place/"Manually_Annotated_Images" for place in PLACES if (root/place/"Manually_Annotated_Images").is_dir()), None)
-    found = {split: next((folder/name for folder in lists if (folder/name).is_file()), None) for split, name in LISTS.items()}
+    pictures = next((root/place/"Manually_Annotated_Images" for place in PLACES
+                     if (root/place/"Manually_Annotated_Images").is_dir()), None)
+    found = {split: next((folder/name for folder in lists if (folder/name).is_file()), None) for split,
+             name in LISTS.items()}
     return {split: Place(path, pictures) for split, path in found.items() if path and pictures}
 
 def find_affectnet8(root):
     "{split: Place} of AffectNet-8 in `root`; empty where it is not there."
-    return {split: Place(root/name/"annotations", root/name/"images") for split, name in SETS.items() if (root/name/"annotations").is_dir() and (root/name/"images").is_dir()}
+    return {split: Place(root/name/"annotations", root/name/"images") for split, name in SETS.items()
+            if (root/name/"annotations").is_dir() and (root/name/"images").is_dir()}
 
 def find(root, release=None):
-    "(Release, {split: Place}) of the AffectNet in `root`; ValueError where both are there and none is named, FileNotFoundError where none is."
+    """(Release, {split: Place}) of the AffectNet in `root`; ValueError where both are there and none is named,
+    FileNotFoundError where none is."""
     root = corpus_folder(root, "affectnet")
     if release not in (None, *RELEASES): raise ValueError(f"release={release!r}{suggest(release, RELEASES)}")
     found = {name: f(root) for name, f in zip(RELEASES, (find_original, find_affectnet8)) if release in (None, name)}
     there = [name for name in found if found[name]]
-    if len(there) > 1: raise ValueError(f"affectnet: {root} holds both releases; give release, one of {', '.join(RELEASES)}")
+    if len(there) > 1:
+        raise ValueError(f"affectnet: {root} holds both releases; give release, one of {', '.join(RELEASES)}")
     if there: return there[0], found[there[0]]
-    raise FileNotFoundError(f"affectnet: no {release or 'AffectNet'} in {root}. Looked for Manually_Annotated_file_lists/training.csv with "
-                            "Manually_Annotated_Images/ (original), and for train_set/images/ with train_set/annotations/ (AffectNet-8)")
+    raise FileNotFoundError(f"affectnet: no {release or 'AffectNet'} in {root}. Looked for "
+                            "Manually_Annotated_file_lists/training.csv with "
+                            "Manually_Annotated_Images/ (original), and for train_set/images/ with "
+                            "train_set/annotations/ (AffectNet-8)")
 
 # %% ../../nbs/01f_affectnet.ipynb #80956d0f
-COLUMNS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression", "valence", "arousal")
+COLUMNS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression",
+           "valence", "arousal")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 MISSING = ("-2", "-2.0", "", "null", "nan")
 FAR = 1e5   # pixels; no picture is larger
@@ -85,7 +95,8 @@ def number(text, what, low, high, missing=MISSING):
     "The number in `text`, NaN where it is one of `missing`; ValueError for what is no number from `low` to `high`."
     text = text.strip()
     if text.lower() in missing: return np.nan
-    if not NUMBER.fullmatch(text) or not low <= float(text) <= high: raise ValueError(f"{what} {text!r} is not a number from {low:g} to {high:g}")
+    if not NUMBER.fullmatch(text) or not low <= float(text) <= high:
+        raise ValueError(f"{what} {text!r} is not a number from {low:g} to {high:g}")
     return float(text)
 
 def code_of(text):
@@ -95,13 +106,15 @@ def code_of(text):
     return int(value)
 
 def points_of(text):
-    "136 numbers x;y;x;y… as float32, NaN where they are missing; ValueError for another number of them, or for what are no numbers."
+    """136 numbers x;y;x;y… as float32, NaN where they are missing; ValueError for another number of them, or for
+    what are no numbers."""
     if text.strip().lower() in MISSING: return np.full(136, np.nan, np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try: points = np.fromstring(text, np.float32, sep=";")
         except (DeprecationWarning, ValueError): points = np.full(1, np.nan)
-    if len(points) != 136 or not np.isfinite(points).all(): raise ValueError("facial_landmarks are not 68 pairs of numbers")
+    if len(points) != 136 or not np.isfinite(points).all():
+        raise ValueError("facial_landmarks are not 68 pairs of numbers")
     return points
 
 # %% ../../nbs/01f_affectnet.ipynb #ed1df187
@@ -123,7 +136,9 @@ def header_of(first):
     names = [c.strip().lstrip("#").strip() for c in first]
     if len(names) == len(COLUMNS) and NUMBER.fullmatch(names[6]): return list(COLUMNS), True
     for c in ("subDirectory_filePath", "expression"):
-        if c not in names: raise ValueError(f"no column {c!r}{suggest(c, names)}. Columns: {', '.join(names) or 'none, the file is empty'}")
+        if c not in names:
+            raise ValueError(f"no column {c!r}{suggest(c, names)}. Columns: "
+                             f"{', '.join(names) or 'none, the file is empty'}")
     if len(set(names)) < len(names): raise ValueError(f"a column name occurs twice: {', '.join(names)}")
     return names, False
 
@@ -147,7 +162,8 @@ def tables_of(path, problems, points_file, block=4096):
     parts, rows = [], []
     def put():
         dtype = [(n, f"S{max((len(r[0]) for r in rows), default=1)}" if t == "S" else t, *s) for n, t, *s in ROW]
-        parts.append(np.array([(name, code, tuple(box), *rest) for name, code, box, *rest in rows], dtype)); rows.clear()
+        parts.append(np.array([(name, code, tuple(box), *rest) for name, code, box, *rest in rows], dtype))
+        rows.clear()
     for row, points in progress(rows_of(path, problems), desc=path.name, unit=" rows"):
         rows.append(row); points_file.write(points.tobytes())
         if len(rows) == block: put()
@@ -157,14 +173,17 @@ def tables_of(path, problems, points_file, block=4096):
 # %% ../../nbs/01f_affectnet.ipynb #ed325def
 @dataclass(frozen=True)
 class Annotations:
-    """What is said about N pictures: `name` (N,) bytes, `code` (N,) int8, `box` (N, 4) float32 (x, y, width, height; NaN where missing), `valence` and
-    `arousal` (N,) float32 (NaN where missing), `row` (N,) numbers in which `points(row)` gives landmarks (136,) and `where(row)` says where it stands."""
+    """What is said about N pictures: `name` (N,) bytes, `code` (N,) int8, `box` (N, 4) float32 (x, y, width, height;
+    NaN where missing), `valence` and `arousal` (N,) float32 (NaN where missing), `row` (N,) numbers in which
+    `points(row)` gives landmarks (136,) and `where(row)` says where it stands."""
     name: np.ndarray; code: np.ndarray; box: np.ndarray; valence: np.ndarray; arousal: np.ndarray; row: np.ndarray
     points: object
     where: object
 
     def __len__(self): return len(self.name)
-    def __getitem__(self, index): return Annotations(*(getattr(self, k)[index] for k in ("name", "code", "box", "valence", "arousal", "row")), self.points, self.where)
+    def __getitem__(self, index):
+        return Annotations(*(getattr(self, k)[index] for k in ("name", "code", "box", "valence", "arousal", "row")),
+                           self.points, self.where)
     def text(self, k): return os.fsdecode(self.name[k])
 
 def parse_list(entry, path, stamp):
@@ -177,11 +196,13 @@ def parse_list(entry, path, stamp):
     entry.finish(stamp=stamp, problems=bad)
 
 def load_list(entry, stamp):
-    "(Table of ROW, `RowFile` of the landmarks (136,), bad rows) from an index entry; None where it is not there, damaged, or of another `stamp`."
+    """(Table of ROW, `RowFile` of the landmarks (136,), bad rows) from an index entry; None where it is not there,
+    damaged, or of another `stamp`."""
     try:
         meta, table = entry.meta, np.load(entry.checked("rows.npy"), allow_pickle=False)
         points = RowFile(entry.checked("points.f32"), (136,), np.float32)
-        if meta["stamp"] == stamp and points.rows == len(table): return table, points, [tuple(b) for b in meta["problems"]]
+        if meta["stamp"] == stamp and points.rows == len(table):
+            return table, points, [tuple(b) for b in meta["problems"]]
     except (OSError, ValueError, KeyError, TypeError): pass
 
 def kept_list(entry, path):
@@ -195,7 +216,8 @@ def kept_list(entry, path):
     return found
 
 def read_list(path, problems):
-    "The `Annotations` in the original's list at `path`; rows that are no good go to `problems`. ValueError for what is no such list."
+    """The `Annotations` in the original's list at `path`; rows that are no good go to `problems`. ValueError for
+    what is no such list."""
     entry = index_file(path.parent, list=path.name, parser=code_version(parse_list))
     if entry:
         table, file, bad = kept_list(entry, path)
@@ -205,26 +227,33 @@ def read_list(path, problems):
         table = tables_of(path, bad, buffer)
         points = np.frombuffer(buffer.getbuffer(), np.float32).reshape(-1, 136).__getitem__
     problems += bad
-    return Annotations(*(table[k] for k in ("name", "code", "box", "valence", "arousal")), np.arange(len(table)), points,
+    return Annotations(*(table[k] for k in ("name", "code", "box", "valence", "arousal")), np.arange(len(table)),
+                       points,
                        lambda row: f"{path.name} line {table['line'][row]}")
 
 # %% ../../nbs/01f_affectnet.ipynb #1c95ee31
-PICKLED = ("it holds pickled objects, which can run code when they are read. If you trust where it comes from, write it anew: "
+PICKLED = ("it holds pickled objects, which can run code when they are read. If you trust where it comes from, write "
+           "it anew: "
            "numpy.save(file, numpy.asarray(numpy.load(file, allow_pickle=True).tolist(), float))")
 
 def read_npy(path, name, n):
-    "The `n` numbers of a .npy file as float64; numbers may be text. ValueError naming `name` for anything else; nothing is unpickled."
+    """The `n` numbers of a .npy file as float64; numbers may be text. ValueError naming `name` for anything else;
+    nothing is unpickled."""
     data = read_bytes(path, name)
     try:
         f = io.BytesIO(data)
         version = np.lib.format.read_magic(f)
-        shape, _, dtype = (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(f)
+        shape, _, dtype = (np.lib.format.read_array_header_1_0 if version == (1, 0)
+                           else np.lib.format.read_array_header_2_0)(f)
     except Exception: raise ValueError(f"{name}: " + (PICKLED if data[:1] == b"\x80" else "not a .npy file")) from None
     if dtype.hasobject: raise ValueError(f"{name}: {PICKLED}")
     if int(np.prod(shape)) != n or dtype.kind not in "iufUS" or len(data) < f.tell() + n*dtype.itemsize:
-        raise ValueError(f"{name}: {'x'.join(map(str, shape)) or 'one'} of {dtype} in {len(data):,} bytes; wanted {n} number{'s'*(n > 1)}")
+        raise ValueError(f"{name}: {'x'.join(map(str, shape)) or 'one'} of {dtype} in {len(data):,} bytes; wanted {n} "
+                         f"number{'s'*(n > 1)}")
     values = np.frombuffer(data, dtype, n, f.tell())
-    if dtype.kind in "US": values = [number(v.decode("latin-1") if isinstance(v, bytes) else str(v), f"{name}:", -FAR, FAR, ()) for v in values]
+    if dtype.kind in "US":
+        values = [number(v.decode("latin-1") if isinstance(v, bytes) else str(v), f"{name}:", -FAR, FAR, ())
+                  for v in values]
     return np.asarray(values, float)
 
 # %% ../../nbs/01f_affectnet.ipynb #bca15c11
@@ -236,7 +265,8 @@ def whole_number(path, name, low, high):
     return value
 
 def read_part(folder, stems, part, problems):
-    "((N,) numbers in the files `<stem>_<part>.npy`, mask of those that are good); without a file NaN, which is bad for exp only. lnd: 0 where it can be read."
+    """((N,) numbers in the files `<stem>_<part>.npy`, mask of those that are good); without a file NaN, which is bad
+    for exp only. lnd: 0 where it can be read."""
     files = Paths(folder, np.char.add(stems, f"_{part}.npy".encode()))
     def one(k):
         path, name = files[k], os.fsdecode(files.names[k])
@@ -262,7 +292,8 @@ def read_set(place, problems):
     def points(row):
         path = os.path.join(place.labels, os.fsdecode(stems[row]) + "_lnd.npy")
         return read_npy(path, os.path.basename(path), 136) if os.path.lexists(path) else np.full(136, np.nan)
-    full = Annotations(names, np.where(good, code, 10).astype(np.int8), np.full((len(names), 4), np.nan, np.float32), *(v.astype(np.float32) for v, _ in others[:2]),
+    full = Annotations(names, np.where(good, code, 10).astype(np.int8), np.full((len(names), 4), np.nan, np.float32),
+                       *(v.astype(np.float32) for v, _ in others[:2]),
                        np.arange(len(names)), points, lambda row: os.fsdecode(names[row]))
     return full[good]
 
@@ -278,14 +309,17 @@ def annotations(release, place, problems):
 
 # %% ../../nbs/01f_affectnet.ipynb #a916fc2b
 def crop_boxes(a, crop="face", margin=0.):
-    "(N, 4) float32: the boxes of annotations `a`, `margin` of their size wider on each side; NaN where the picture's centre is to be taken."
+    """(N, 4) float32: the boxes of annotations `a`, `margin` of their size wider on each side; NaN where the
+    picture's centre is to be taken."""
     if crop not in ("face", "none"): raise ValueError(f"crop={crop!r}{suggest(crop, ('face', 'none'))}")
-    if not 0 <= margin <= 10: raise ValueError(f"margin is the share by which a box is made wider on each side, from 0 to 10; got {margin!r}")
+    if not 0 <= margin <= 10:
+        raise ValueError(f"margin is the share by which a box is made wider on each side, from 0 to 10; got {margin!r}")
     x, y, w, h = a.box.T if crop == "face" else np.full((4, len(a)), np.nan)
     return np.stack([x - margin*w, y - margin*h, (1 + 2*margin)*w, (1 + 2*margin)*h], 1).astype(np.float32)
 
 def moved(points, window, size):
-    "Landmarks (136,) or (68, 2), pixels of the picture, in pixels of its `window` (left, top, side) resized to `size`: (68, 2) float32."
+    """Landmarks (136,) or (68, 2), pixels of the picture, in pixels of its `window` (left, top, side) resized to
+    `size`: (68, 2) float32."""
     left, top, side = window
     return ((np.reshape(points, (68, 2)) + .5 - (left, top))*(size/side) - .5).astype(np.float32)
 
@@ -294,11 +328,14 @@ FOUND = [("width", "i4"), ("height", "i4"), ("file", "S32")]
 
 def reader(paths, boxes, size, channels):
     "Function k -> (size, size, channels) uint8, the face number k, from its file."
-    def read(k): return read_file(paths[k], os.path.basename(paths[k]), size, channels, None if np.isnan(boxes[k, 0]) else boxes[k].tolist())
+    def read(k):
+        return read_file(paths[k], os.path.basename(paths[k]), size, channels, None if np.isnan(boxes[k, 0])
+                         else boxes[k].tolist())
     return read
 
 def look_at(a, paths, boxes, size, channels, problems, desc):
-    "((N,) array with the fields FOUND and the pixels' digests, function that reads face k, mask of pictures that are good or not needed); the others go to `problems`."
+    """((N,) array with the fields FOUND and the pixels' digests, function that reads face k, mask of pictures that
+    are good or not needed); the others go to `problems`."""
     used = a.code < len(EXPRESSIONS)
     def look(k):
         name = f"{a.text(k)} ({a.where(a.row[k])})"
@@ -318,33 +355,38 @@ def look_at(a, paths, boxes, size, channels, problems, desc):
 DUPLICATES = ("different", "all", "keep")
 
 def repeated(keys, codes, names, valid, duplicates="different", seed=0):
-    """((N,) bool which pictures go since they occur repeatedly, number of the pictures that do). Pictures with equal `keys` are the same one.
-    `valid` (N,) bool: in the validation set; one of these is kept where there is one. `duplicates`: "different" or "all"."""
+    """((N,) bool which pictures go since they occur repeatedly, number of the pictures that do). Pictures with equal
+    `keys` are the same one. `valid` (N,) bool: in the validation set; one of these is kept where there is one.
+    `duplicates`: "different" or "all"."""
     gone = np.zeros(len(keys), bool)
     if not len(keys): return gone, 0
     order = np.lexsort((names, keys))
     starts = np.flatnonzero(np.r_[True, keys[order][1:] != keys[order][:-1]])
-    counts, low, high = np.diff(np.r_[starts, len(keys)]), *(f.reduceat(codes[order], starts) for f in (np.minimum, np.maximum))
+    counts, low, high = np.diff(np.r_[starts, len(keys)]), *(f.reduceat(codes[order], starts)
+                                                             for f in (np.minimum, np.maximum))
     several = np.flatnonzero(high > low if duplicates == "different" else counts > 1)
     for g in several:
         mine = order[starts[g]:starts[g] + counts[g]]
         first, key = mine[valid[mine]] if valid[mine].any() else mine, keys[mine[0]]
         gone[mine] = True
-        gone[first[rng(seed, "affectnet repeated", key.hex() if isinstance(key, bytes) else key).integers(len(first))]] = False
+        gone[first[rng(seed, "affectnet repeated", key.hex() if isinstance(key, bytes)
+                       else key).integers(len(first))]] = False
     return gone, len(several)
 
 # %% ../../nbs/01f_affectnet.ipynb #206e6c55
 SAME = ("digest", "dhash")
 
 def dhash(data, name="image"):
-    "Perceptual hash of the image in the bytes `data`: 64 bits, one for each of 8 rows of 8 differences between neighbours in a row (left to right)."
+    """Perceptual hash of the image in the bytes `data`: 64 bits, one for each of 8 rows of 8 differences between
+    neighbours in a row (left to right)."""
     grey = Image.fromarray(decode(data, name, channels=1)[..., 0]).resize((9, 8), Image.BOX)
     a = np.asarray(grey).astype(int)
     return int.from_bytes(np.packbits(a[:, 1:] > a[:, :-1]).tobytes(), "big")
 
 def look_alike(paths, keys, desc):
     "(N,) uint64: dHash of every picture; where one cannot be decoded a part of its key, which no other has."
-    rows, bad = indexed(paths, [("hash", "u8")], lambda k: (dhash(read_bytes(paths[k], paths[k]), paths[k]),), desc=f"{desc} dhash", known="dhash")
+    rows, bad = indexed(paths, [("hash", "u8")], lambda k: (dhash(read_bytes(paths[k], paths[k]), paths[k]),),
+                        desc=f"{desc} dhash", known="dhash")
     for k in bad: rows["hash"][k] = int.from_bytes(keys[k].ljust(8)[:8], "big")
     return rows["hash"]
 
@@ -357,7 +399,8 @@ def open_part(release, split, place, size, channels, crop, margin, problems):
     a = annotations(release, place, problems)
     paths, boxes = Paths(place.pictures, a.name), crop_boxes(a, crop, margin)
     found, read, good = look_at(a, paths, boxes, size, channels, problems, f"affectnet {split}")
-    return Part(split, a, paths, boxes, found, read, np.where(good, np.where(a.code < len(EXPRESSIONS), 0, 2), 3).astype(np.int8))
+    return Part(split, a, paths, boxes, found, read,
+                np.where(good, np.where(a.code < len(EXPRESSIONS), 0, 2), 3).astype(np.int8))
 
 def drop_repeated(parts, duplicates, same, seed):
     "Sets the fate of repeated pictures in all `parts`; number of the pictures that occur repeatedly."
@@ -366,16 +409,22 @@ def drop_repeated(parts, duplicates, same, seed):
     if duplicates == "keep": return 0
     good = [part.fate != 3 for part in parts]
     joined = lambda f: np.concatenate([f(part)[g] for part, g in zip(parts, good)])
-    keys = joined(lambda part: look_alike(part.paths, part.found["file"], part.split) if same == "dhash" else part.found["file"])
+    keys = joined(lambda part: look_alike(part.paths, part.found["file"], part.split) if same == "dhash"
+                  else part.found["file"])
     valid = joined(lambda part: np.full(len(part.fate), part.split == "valid"))
-    gone, pictures = repeated(keys, joined(lambda part: part.annotations.code), joined(lambda part: part.annotations.name), valid, duplicates, seed)
-    for part, g, mine in zip(parts, good, np.split(gone, np.cumsum([g.sum() for g in good])[:-1])): part.fate[np.flatnonzero(g)[mine]] = 1
+    gone, pictures = repeated(keys, joined(lambda part: part.annotations.code),
+                              joined(lambda part: part.annotations.name), valid, duplicates, seed)
+    for part, g, mine in zip(parts, good, np.split(gone, np.cumsum([g.sum() for g in good])[:-1])):
+        part.fate[np.flatnonzero(g)[mine]] = 1
     return pictures
 
-def survey(root, splits, problems, release=None, image_size=None, channels=None, crop="face", margin=0., duplicates="different", same="digest", seed=0):
-    "(Release, {split: Part}, number of pictures that occur repeatedly). `problems`: {split: Problems}; other arguments as in `load`."
+def survey(root, splits, problems, release=None, image_size=None, channels=None, crop="face", margin=0.,
+           duplicates="different", same="digest", seed=0):
+    """(Release, {split: Part}, number of pictures that occur repeatedly). `problems`: {split: Problems}; other
+    arguments as in `load`."""
     release, places = find(root, release)
-    parts = [open_part(release, s, places[s], image_size or SIDE, channels or 3, crop, margin, problems[s]) for s in splits if s in places]
+    parts = [open_part(release, s, places[s], image_size or SIDE, channels or 3, crop, margin, problems[s])
+             for s in splits if s in places]
     return release, {part.split: part for part in parts}, drop_repeated(parts, duplicates, same, seed)
 
 # %% ../../nbs/01f_affectnet.ipynb #60996df8
@@ -389,7 +438,8 @@ def fake_picture(i, code, split, seed, side):
     g = rng(seed, "fake affectnet", split, i)
     one = face(CODES[code] if code < 8 else "neutral", seed, i, "studio", split)
     picture, points = draw(one, side, 3), face_landmarks(one, side).astype(float)
-    cut = int(side*g.choice([0, 0, 0, .25]))                                        # sometimes the left quarter is missing, and the face with it
+    # sometimes the left quarter is missing, and the face with it
+    cut = int(side*g.choice([0, 0, 0, .25]))
     picture, points = picture[:, cut:], points - (cut, 0)
     low, high = points.min(0), points.max(0)
     box = [*np.rint(low - .1*(high - low)), *np.rint(1.2*(high - low))]
@@ -398,7 +448,8 @@ def fake_picture(i, code, split, seed, side):
 def fake_value(code, g): return -2. if code >= 8 else round(float(g.uniform(-1, 1)), 4)
 
 def fake_rows(n, split, seed, sides):
-    "Yields (i, code, picture, box, landmarks, valence, arousal) of `n` pictures; of every ten the last shows the first anew, under the same label or another."
+    """Yields (i, code, picture, box, landmarks, valence, arousal) of `n` pictures; of every ten the last shows the
+    first anew, under the same label or another."""
     for i in progress(range(n), desc=f"fake affectnet {split}"):
         again = i % 10 == 9
         source = i - 9 if again else i
@@ -418,7 +469,8 @@ def fake_original(out, n, split, seed, broken):
         Image.fromarray(picture).save(pictures/name, **({} if suffix == ".tif" else dict(quality=92)))
         if i < broken: (pictures/name).write_bytes((pictures/name).read_bytes()[:-400])
         box = [int(b) for b in box] if i % 15 != 7 else [-2]*4
-        lines.append(",".join([name, *map(str, box), ";".join(f"{v:.2f}" for v in points.ravel()), str(code), f"{valence:g}", f"{arousal:g}"]))
+        lines.append(",".join([name, *map(str, box), ";".join(f"{v:.2f}" for v in points.ravel()), str(code),
+                               f"{valence:g}", f"{arousal:g}"]))
     write_atomic(out/"Manually_Annotated_file_lists"/LISTS[split], "\n".join(lines) + "\n")
 
 def fake_affectnet8(out, n, split, seed, broken):
@@ -427,26 +479,35 @@ def fake_affectnet8(out, n, split, seed, broken):
     for folder in (images, labels): folder.mkdir(parents=True, exist_ok=True)
     for i, code, picture, box, points, valence, arousal in fake_rows(n, split, seed, (160,)):
         left, top, side = map(int, square(*picture.shape[1::-1], box))
-        Image.fromarray(picture[top:top + side, left:left + side]).resize((SIDE, SIDE)).save(images/f"{i}.jpg", quality=92)
+        Image.fromarray(picture[top:top + side, left:left + side]).resize((SIDE, SIDE)).save(images/f"{i}.jpg",
+                                                                                             quality=92)
         if i < broken: (images/f"{i}.jpg").write_bytes((images/f"{i}.jpg").read_bytes()[:-400])
         code, valence, arousal = (code, valence, arousal) if code < 8 else (0, 0., 0.)
-        for part, value in (("exp", str(code)), ("val", str(valence)), ("aro", str(arousal)), ("lnd", moved(points, (left, top, side), SIDE).ravel().astype(float))):
+        for part, value in (("exp", str(code)), ("val", str(valence)), ("aro", str(arousal)),
+                            ("lnd", moved(points, (left, top, side), SIDE).ravel().astype(float))):
             np.save(labels/f"{i}_{part}.npy", np.array(value))
 
 def fake(out, n=200, seed=0, release="original", broken=0):
-    """An AffectNet of `n` built-in faces in the folder `out`, a fifth of them for validation, in the layout of `release`, one of RELEASES.
-    `broken`: files of either split that end too early. FileExistsError where an AffectNet is already; ValueError for another release or n below 10."""
+    """An AffectNet of `n` built-in faces in the folder `out`, a fifth of them for validation, in the layout of
+    `release`, one of RELEASES. `broken`: files of either split that end too early. FileExistsError where an AffectNet
+    is already; ValueError for another release or n below 10."""
     if release not in RELEASES: raise ValueError(f"release={release!r}{suggest(release, RELEASES)}")
     if n < 10: raise ValueError(f"n={n}: at least 10 pictures, two of them for validation")
     out = Path(out)
-    if find_original(out) or find_affectnet8(out): raise FileExistsError(f"{out} holds an AffectNet already; choose another folder")
-    for split, k in (("train", n - n//5), ("valid", n//5)): (fake_original if release == "original" else fake_affectnet8)(out, k, split, seed, broken)
+    if find_original(out) or find_affectnet8(out):
+        raise FileExistsError(f"{out} holds an AffectNet already; choose another folder")
+    for split, k in (("train", n - n//5), ("valid", n//5)):
+        (fake_original if release == "original" else fake_affectnet8)(out, k, split, seed, broken)
 
 # %% ../../nbs/01f_affectnet.ipynb #eac3bf10
 def landmarks_of(part, rows, size):
-    "LazyImages of the landmarks (68, 2) float32 of `rows` of a part, in pixels of the face as it is read; NaN where there are none."
-    number, points, boxes, width, height = part.annotations.row, part.annotations.points, part.boxes, *(part.found[k].copy() for k in ("width", "height"))
-    def one(k): return moved(points(number[k]), square(width[k], height[k], None if np.isnan(boxes[k, 0]) else boxes[k]), size)
+    """LazyImages of the landmarks (68, 2) float32 of `rows` of a part, in pixels of the face as it is read; NaN
+    where there are none."""
+    number, points, boxes, width, height = (part.annotations.row, part.annotations.points, part.boxes,
+                                            *(part.found[k].copy() for k in (
+        "width", "height")))
+    def one(k):
+        return moved(points(number[k]), square(width[k], height[k], None if np.isnan(boxes[k, 0]) else boxes[k]), size)
     return LazyImages(one, (68, 2), rows, np.float32)
 
 def unique_names(names):
@@ -460,21 +521,30 @@ def unique_names(names):
 def left_out(part):
     "[(name, reason)] of the repeated pictures that went from a part."
     a = part.annotations
-    return [(a.text(k), f"{a.text(k)} ({a.where(a.row[k])}): shown elsewhere, too, here as {CODES[a.code[k]]}") for k in np.flatnonzero(part.fate == 1)]
+    return [(a.text(k), f"{a.text(k)} ({a.where(a.row[k])}): shown elsewhere, too, here as {CODES[a.code[k]]}")
+            for k in np.flatnonzero(part.fate == 1)]
 
-def load(root, split="train", release=None, crop="face", margin=0., duplicates="different", same="digest", seed=0, image_size=None, channels=None, on_bad="error"):
-    """AffectNet from the folder `root` as a Corpus of faces of 224 x 224 x 3 pixels (or `image_size`, `channels`), classes EXPRESSIONS, read on demand.
-    `release`: one of RELEASES, None for the one that is there. `crop`: "face", to the box (of the original only) with a `margin`, or "none".
-    `duplicates`, `same`, `seed`: the cleaning, see `repeated`. `extras`: "valence", "arousal" (N,) float32, NaN where missing, and "landmarks" (N, 68, 2).
-    The first call reads every picture. FileNotFoundError for missing lists, folders and pictures; ValueError for damaged ones and unknown options."""
-    if split == "test": raise FileNotFoundError("affectnet: its test set was never released; as the paper does, validate on split=\"valid\"")
+def load(root, split="train", release=None, crop="face", margin=0., duplicates="different", same="digest", seed=0,
+         image_size=None, channels=None, on_bad="error"):
+    """AffectNet from the folder `root` as a Corpus of faces of 224 x 224 x 3 pixels (or `image_size`, `channels`),
+    classes EXPRESSIONS, read on demand. `release`: one of RELEASES, None for the one that is there. `crop`: "face", to
+    the box (of the original only) with a `margin`, or "none". `duplicates`, `same`, `seed`: the cleaning, see
+    `repeated`. `extras`: "valence", "arousal" (N,) float32, NaN where missing, and "landmarks" (N, 68, 2). The first
+    call reads every picture. FileNotFoundError for missing lists, folders and pictures; ValueError for damaged ones and
+    unknown options."""
+    if split == "test":
+        raise FileNotFoundError("affectnet: its test set was never released; as the paper does, validate on "
+                                "split=\"valid\"")
     if split not in SETS: raise ValueError(f"split={split!r}{suggest(split, SETS)}")
     problems = {s: Problems() for s in SETS}
     problems[split].settle(on_bad, "affectnet")
-    if split not in find(root, release)[1]: raise FileNotFoundError(f"affectnet: {root} has no {split} split ({LISTS[split]} or {SETS[split]}/)")
-    part = survey(root, SETS if split == "train" else [split], problems, release, image_size, channels, crop, margin, duplicates, same, seed)[1][split]
+    if split not in find(root, release)[1]:
+        raise FileNotFoundError(f"affectnet: {root} has no {split} split ({LISTS[split]} or {SETS[split]}/)")
+    part = survey(root, SETS if split == "train" else [split], problems, release, image_size, channels, crop, margin,
+                  duplicates, same, seed)[1][split]
     skipped = problems[split].settle(on_bad, f"affectnet {split}")
-    skipped = pd.concat([skipped, pd.DataFrame(left_out(part), columns=["name", "reason"], dtype=object)], ignore_index=True)
+    skipped = pd.concat([skipped, pd.DataFrame(left_out(part), columns=["name", "reason"], dtype=object)],
+                        ignore_index=True)
     rows, a, size = np.flatnonzero(part.fate == 0), part.annotations, image_size or SIDE
     images = LazyImages(part.read, (size, size, channels or 3), rows, digests=part.found["pixels"][rows])
     extras = dict(valence=a.valence[rows], arousal=a.arousal[rows], landmarks=landmarks_of(part, rows, size))
@@ -495,29 +565,36 @@ def label_counts(root, on_bad="error", **options):
     problems = {s: Problems() for s in SETS}
     _, parts, _ = survey(root, SETS, problems, **options)
     for s in SETS: quiet(problems[s].settle, on_bad, f"affectnet {s}")
-    return pd.DataFrame({s: of_class(part.annotations.code[part.fate == 0]) for s, part in parts.items()}, pd.Index(EXPRESSIONS, name="class")).T.rename_axis("split")
+    return pd.DataFrame({s: of_class(part.annotations.code[part.fate == 0]) for s, part in parts.items()},
+                        pd.Index(EXPRESSIONS, name="class")).T.rename_axis("split")
 
 def steps(parts, pictures):
     "The paper's cleaning in its order, as DataFrame: what is found, and what the paper says."
     fate = np.concatenate([part.fate for part in parts.values()])
     n = [len(fate), (fate == 3).sum(), pictures, (fate == 1).sum(), (fate == 2).sum(), (fate == 0).sum()]
-    names = ["annotated", "cannot be read", "pictures that occur repeatedly", "dropped as repeated", "dropped without expression", "left"]
+    names = ["annotated", "cannot be read", "pictures that occur repeatedly", "dropped as repeated",
+             "dropped without expression", "left"]
     paper = [PUBLISHED.to_numpy().sum(), None, REPEATED, FEWER, None, LEFT]
     return pd.DataFrame({"found": n, "paper": pd.array(paper, "Int64")}, pd.Index(names, name="step"))
 
 def cleaning(root, **options):
-    "What the paper's cleaning does to the AffectNet in `root`, beside the paper's counts: DataFrame step x (found, paper); options as in `load`, bad pictures are left out."
+    """What the paper's cleaning does to the AffectNet in `root`, beside the paper's counts: DataFrame step x (found,
+    paper); options as in `load`, bad pictures are left out."""
     _, parts, pictures = survey(root, SETS, {s: Problems() for s in SETS}, **options)
     return steps(parts, pictures)
 
 # %% ../../nbs/01f_affectnet.ipynb #a7e6ea14
 def check(root, release=None):
-    "The `Check` of the AffectNet in `root`, by opening every list, picture and annotation; counts are those before the cleaning, which is in the notes."
+    """The `Check` of the AffectNet in `root`, by opening every list, picture and annotation; counts are those before
+    the cleaning, which is in the notes."""
     problems = {s: Problems() for s in SETS}
     release, parts, pictures = survey(root, SETS, problems, release)
     counts = {s: of_class(part.annotations.code[part.fate != 3]) for s, part in parts.items()}
     published = PUBLISHED[list(EXPRESSIONS)].rename_axis("class", axis=1)
-    lines = [f"{step}: {found:,}" + (f" (paper: {'about ' if paper == FEWER else ''}{paper:,})" if release == "original" and paper is not pd.NA else "") for step, found, paper in steps(parts, pictures).itertuples()]
+    lines = [f"{step}: {found:,}" + (f" (paper: {'about ' if paper == FEWER else ''}{paper:,})"
+                                     if release == "original" and paper is not pd.NA else "") for step, found,
+                                     paper in steps(parts, pictures).itertuples()]
     table = pd.DataFrame(counts, pd.Index(EXPRESSIONS, name="class")).T.rename_axis("split")
     bad = pd.DataFrame([b for s in SETS for b in problems[s]], columns=["name", "reason"], dtype=object)
-    return Check({"original": "AffectNet, original release", "affectnet8": "AffectNet-8"}[release], table, published, bad, lines)
+    return Check({"original": "AffectNet, original release", "affectnet8": "AffectNet-8"}[release], table, published,
+                 bad, lines)

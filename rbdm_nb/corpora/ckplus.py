@@ -14,7 +14,8 @@ from pathlib import Path
 
 import cv2, numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, MEMORY, SPLITS, Check, Corpus, Problems, class_index, corpus_folder, header_shapes, inside,
+from .datasets import (EXPRESSIONS, MEMORY, SPLITS, Check, Corpus, Problems, class_index, corpus_folder,
+                                      header_shapes, inside,
                               read_file, read_images)
 from .faces import ACTION_UNITS, face, landmarks
 from .images import LazyImages, each, indexed, square
@@ -55,8 +56,9 @@ NUMBER = re.compile(rb"[+-]?\d{1,15}(\.\d*)?([eE][+-]?\d{1,2})?")
 MAX_TEXT = 100_000   # bytes; the largest of these files has 68 lines
 
 def read_numbers(path, name, widths):
-    """Lists of the numbers in each line of the text file `path` that is not blank. `widths`: how many each line has to have,
-    or one number for any count of lines. FileNotFoundError; ValueError with `name` and the line for anything else."""
+    """Lists of the numbers in each line of the text file `path` that is not blank. `widths`: how many each line has to
+    have, or one number for any count of lines. FileNotFoundError; ValueError with `name` and the line for anything
+    else."""
     if not os.path.isfile(path): raise FileNotFoundError(f"{name}: file not found ({path})")
     try:
         with open(path, "rb") as f: data = f.read(MAX_TEXT + 1)
@@ -66,8 +68,11 @@ def read_numbers(path, name, widths):
     wanted = [widths] * len(lines) if isinstance(widths, int) else list(widths)
     for (k, words), width in zip(lines, wanted):
         if len(words) != width or not all(map(NUMBER.fullmatch, words)):
-            raise ValueError(f"{name} line {k}: {width} number{'s' * (width > 1)} expected, found {b' '.join(words)[:40].decode('ascii', 'replace')!r}")
-    if len(lines) != len(wanted): raise ValueError(f"{name}: {len(lines)} lines of numbers where there should be {len(wanted)}" + " (the file is empty)" * (not data))
+            raise ValueError(f"{name} line {k}: {width} number{'s' * (width > 1)} expected, found "
+                             f"{b' '.join(words)[:40].decode('ascii', 'replace')!r}")
+    if len(lines) != len(wanted):
+        raise ValueError(f"{name}: {len(lines)} lines of numbers where there should be {len(wanted)}"
+                         + " (the file is empty)" * (not data))
     return [[float(w) for w in words] for _, words in lines]
 
 # %% ../../nbs/01g_ckplus.ipynb #b75f25c6
@@ -76,7 +81,8 @@ LABEL = re.compile(r"(S\d{3})_(\d{3})_(\d{8})_emotion\.txt")
 def read_label(path, name):
     "Index into EXPRESSIONS from an emotion file; ValueError for what is not one whole number from 0 to 7."
     (value,), = read_numbers(path, name, [1])
-    if value not in range(len(CODES)): raise ValueError(f"{name} line 1: code {value:g}; emotions are whole numbers from 0 to {len(CODES) - 1}")
+    if value not in range(len(CODES)):
+        raise ValueError(f"{name} line 1: code {value:g}; emotions are whole numbers from 0 to {len(CODES) - 1}")
     return class_index(CODES[int(value)])
 
 def shown_folders(folder):
@@ -85,7 +91,8 @@ def shown_folders(folder):
     return [(person, sequence) for person in names(folder) for sequence in names(folder / person)]
 
 def read_labels(root, folder, problems):
-    "Sequences with a usable emotion file: DataFrame person, sequence, peak (number of the frame, as text), label, where."
+    """Sequences with a usable emotion file: DataFrame person, sequence, peak (number of the frame, as text), label,
+    where."""
     rows = []
     for person, sequence in shown_folders(folder):
         files = sorted(f for f in os.listdir(folder / person / sequence) if f.lower().endswith(".txt") and f[0] != ".")
@@ -94,7 +101,8 @@ def read_labels(root, folder, problems):
         if len(files) != 1: continue
         try:
             named = LABEL.fullmatch(files[0])
-            if not named or named.group(1, 2) != (person, sequence): raise ValueError(f"{where[0]}: not named {person}_{sequence}_<frame>_emotion.txt")
+            if not named or named.group(1, 2) != (person, sequence):
+                raise ValueError(f"{where[0]}: not named {person}_{sequence}_<frame>_emotion.txt")
             path = inside(root, os.path.relpath(folder / person / sequence / files[0], root))
             rows.append((person, sequence, named[3], read_label(path, where[0]), where[0]))
         except (OSError, ValueError) as e: problems.add(where[0], e)
@@ -104,23 +112,31 @@ def read_labels(root, folder, problems):
 def both_frames(labels):
     "Rows for the first and the last frame of each sequence: DataFrame name, person, sequence, frame, label, where."
     first = labels.assign(frame="00000001", label=class_index("neutral"), part=0)
-    both = pd.concat([first, labels.assign(frame=labels["peak"], part=1)]).sort_values(["person", "sequence", "part"], ignore_index=True)
-    return both.assign(name=both["person"] + "_" + both["sequence"] + "_" + both["frame"]).drop(columns=["peak", "part"])
+    both = pd.concat([first, labels.assign(frame=labels["peak"], part=1)]).sort_values(["person", "sequence", "part"],
+                                                                                       ignore_index=True)
+    return both.assign(name=both["person"] + "_" + both["sequence"] + "_"
+                       + both["frame"]).drop(columns=["peak", "part"])
 
 def read_index(root, problems=None):
-    "(Index of the first and last frames, {part: folder}) of the CK+ in `root`; bad labels go to `problems` (None: ValueError)."
+    """(Index of the first and last frames, {part: folder}) of the CK+ in `root`; bad labels go to `problems` (None:
+    ValueError)."""
     root, parts, found = corpus_folder(root, "ckplus"), find(root), Problems() if problems is None else problems
     labels = read_labels(root, parts["emotion"], found)
-    for k in labels.index[labels["peak"] == "00000001"]: found.add(labels["where"][k], f"{labels['where'][k]}: the first frame cannot be both neutral and the peak")
+    for k in labels.index[labels["peak"] == "00000001"]:
+        found.add(labels["where"][k], f"{labels['where'][k]}: the first frame cannot be both neutral and the peak")
     if problems is None: found.settle("error", "ckplus")
-    if not len(labels): raise ValueError(f"ckplus: no usable label in {parts['emotion']}; wanted {PARTS['emotion'][0]}/S005/001/S005_001_00000011_emotion.txt and the like")
+    if not len(labels):
+        raise ValueError(f"ckplus: no usable label in {parts['emotion']}; wanted "
+                         f"{PARTS['emotion'][0]}/S005/001/S005_001_00000011_emotion.txt and the like")
     return both_frames(labels[labels["peak"] != "00000001"]), parts
 
 # %% ../../nbs/01g_ckplus.ipynb #9ced7e2a
 def fold_of(people, labels, folds=10, seed=0):
-    "Group of each image, (N,) from 0 to folds - 1: equal for images of one of the `people`, classes as even as can be. ValueError for less than 3 groups, or more than people."
+    """Group of each image, (N,) from 0 to folds - 1: equal for images of one of the `people`, classes as even as can
+    be. ValueError for less than 3 groups, or more than people."""
     names, who = np.unique(people, return_inverse=True)
-    if not 3 <= folds <= len(names): raise ValueError(f"folds={folds}: from 3 to {len(names)}, the number of people with labels")
+    if not 3 <= folds <= len(names):
+        raise ValueError(f"folds={folds}: from 3 to {len(names)}, the number of people with labels")
     share = np.zeros((len(names), max(labels) + 1))
     np.add.at(share, (who, labels), 1)
     share /= np.maximum(share.sum(0), 1)
@@ -143,17 +159,20 @@ CROPS = ("none", "face")
 
 def widened(boxes, margin):
     "`boxes` (N, 4), x, y, width, height, wider by the share `margin` of them on each side."
-    if not 0 <= margin <= 10: raise ValueError(f"margin={margin!r}: the share by which a box is made wider on each side, from 0 to 10")
+    if not 0 <= margin <= 10:
+        raise ValueError(f"margin={margin!r}: the share by which a box is made wider on each side, from 0 to 10")
     x, y, w, h = np.asarray(boxes, float).reshape(-1, 4).T
     return np.stack([x - margin*w, y - margin*h, (1 + 2*margin)*w, (1 + 2*margin)*h], 1)
 
 def boxes_of(points):
-    "(N, 4) x, y, width, height of the boxes that just hold the pixels of `points` (N, K, 2); NaN where points are missing."
+    """(N, 4) x, y, width, height of the boxes that just hold the pixels of `points` (N, K, 2); NaN where points are
+    missing."""
     low, high = points.min(1), points.max(1)
     return np.concatenate([low, high - low + 1], 1)
 
 def move(points, windows, size):
-    "Points (N, K, 2), x and y in pixels of a picture, in pixels of its `windows` (N, 3: left, top, side) once these are `size` pixels wide."
+    """Points (N, K, 2), x and y in pixels of a picture, in pixels of its `windows` (N, 3: left, top, side) once
+    these are `size` pixels wide."""
     left_top, side = np.asarray(windows, float)[:, None, :2], np.asarray(windows, float)[:, None, 2:]
     return ((points + .5 - left_top) * (size / side) - .5).astype(np.float32)
 
@@ -170,15 +189,18 @@ def read_now(read, names, shape, desc):
     return images[[k not in bad for k in range(len(names))]], bad
 
 def read_on_demand(read, paths, boxes, shape, desc):
-    "(LazyImages of those of the pictures `read(k)` that are whole, {k: reason} of the others), from the index of files."
+    """(LazyImages of those of the pictures `read(k)` that are whole, {k: reason} of the others), from the index of
+    files."""
     tags = [b.tobytes() for b in boxes]
-    rows, bad = indexed(paths, [("pixels", "S32")], lambda k: (hashlib.sha256(read(k)).digest(),), tags, desc, shape=shape)
+    rows, bad = indexed(paths, [("pixels", "S32")], lambda k: (hashlib.sha256(read(k)).digest(),), tags, desc,
+                        shape=shape)
     good = np.setdiff1d(np.arange(len(paths)), list(bad))
     return LazyImages(read, shape, good, digests=rows["pixels"][good]), bad
 
 def read_faces(paths, names, problems, boxes=None, image_size=None, channels=None, desc="images"):
-    """Files -> (images, windows (N, 3: left, top, side) that they were cut to, mask of those that are good); the others are added to `problems`.
-    `boxes` (N, 4: x, y, width, height): the square around each, `image_size` or else the median side wide; None: as `read_images`."""
+    """Files -> (images, windows (N, 3: left, top, side) that they were cut to, mask of those that are good); the others
+    are added to `problems`. `boxes` (N, 4: x, y, width, height): the square around each, `image_size` or else the
+    median side wide; None: as `read_images`."""
     shapes = header_shapes(paths)
     height, width = np.maximum(shapes[:, :2], 1).T
     windows = np.stack(square(width, height, None if boxes is None else boxes.T), 1)
@@ -190,7 +212,9 @@ def read_faces(paths, names, problems, boxes=None, image_size=None, channels=Non
     size = image_size or (int(np.median(windows[readable, 2])) if readable.any() else 1)
     channels = channels or int(max(shapes[:, 2], default=0)) or 1
     shape, read = (size, size, channels), lambda k: read_file(paths[k], names[k], size, channels, boxes[k].tolist())
-    images, bad = read_now(read, names, shape, desc) if len(paths) * np.prod(shape) <= MEMORY else read_on_demand(read, paths, boxes, shape, desc)
+    images, bad = read_now(read, names, shape,
+                           desc) if len(paths) * np.prod(shape) <= MEMORY else read_on_demand(read, paths, boxes,
+                                                                                              shape, desc)
     for k in sorted(bad): problems.add(names[k], bad[k])
     return images, windows, ~np.isin(np.arange(len(paths)), list(bad))
 
@@ -204,7 +228,8 @@ def within(root, files, problems):
     return paths
 
 def read_beside(root, files, read, problems, needed=False):
-    "(`read(path, name)` of each of `files`, None where there is none; mask of those that are not damaged, nor missing where `needed`); the others are added to `problems`."
+    """(`read(path, name)` of each of `files`, None where there is none; mask of those that are not damaged, nor
+    missing where `needed`); the others are added to `problems`."""
     out, good = [None] * len(files), np.ones(len(files), bool)
     for k, (path, name) in enumerate(zip(within(root, files, problems), files)):
         good[k] = path is not None
@@ -214,15 +239,19 @@ def read_beside(root, files, read, problems, needed=False):
     return out, good
 
 def read_units(path, name):
-    "{action unit: intensity, NaN where not given} from a FACS file; ValueError for a unit or an intensity that does not exist."
+    """{action unit: intensity, NaN where not given} from a FACS file; ValueError for a unit or an intensity that
+    does not exist."""
     rows = read_numbers(path, name, 2)
     for unit, intensity in rows:
-        if unit not in range(1, UNITS) or intensity not in range(6): raise ValueError(f"{name}: unit {unit:g} with intensity {intensity:g}; units are 1 to {UNITS - 1}, intensities 0 (not given) to 5")
+        if unit not in range(1, UNITS) or intensity not in range(6):
+            raise ValueError(f"{name}: unit {unit:g} with intensity {intensity:g}; units are 1 to {UNITS - 1}, "
+                             "intensities 0 (not given) to 5")
     return {int(u): i or np.nan for u, i in rows}
 
 # %% ../../nbs/01g_ckplus.ipynb #30079eee
 def unit_tables(units):
-    "From {unit: intensity} or None for each image: `action_units` (N, 65) bool, column u is unit u; `intensities` alike, float32; `coded` (N,) bool."
+    """From {unit: intensity} or None for each image: `action_units` (N, 65) bool, column u is unit u; `intensities`
+    alike, float32; `coded` (N,) bool."""
     active, strength = np.zeros((len(units), UNITS), bool), np.full((len(units), UNITS), np.nan, np.float32)
     for k, found in enumerate(units):
         for unit, intensity in (found or {}).items(): active[k, unit] = True; strength[k, unit] = intensity
@@ -231,10 +260,12 @@ def unit_tables(units):
 def files_of(index, root, folder, ending):
     "Names, relative to `root`, of the files of the rows of `index` in `folder`, a part of CK+."
     base = os.path.relpath(folder, root).replace(os.sep, "/")
-    return [f"{base}/{person}/{sequence}/{name}{ending}" for person, sequence, name in zip(index["person"], index["sequence"], index["name"])]
+    return [f"{base}/{person}/{sequence}/{name}{ending}" for person, sequence,
+            name in zip(index["person"], index["sequence"], index["name"])]
 
 def read_extras(root, parts, index, problems):
-    "(Landmarks (N, 68, 2) in the frame, NaN where there are none; the tables of units; mask of rows without a damaged file)."
+    """(Landmarks (N, 68, 2) in the frame, NaN where there are none; the tables of units; mask of rows without a
+    damaged file)."""
     points, tables, good = np.full((len(index), 68, 2), np.nan), {}, np.ones(len(index), bool)
     if "landmarks" in parts:
         files = files_of(index, root, parts["landmarks"], "_landmarks.txt")
@@ -248,7 +279,8 @@ def read_extras(root, parts, index, problems):
 
 # %% ../../nbs/01g_ckplus.ipynb #edcf7479
 def acted(i, seed=0):
-    "Sequence number `i` of a fake copy: (person, sequence, expression, whether it has a label). Two sequences a person."
+    """Sequence number `i` of a fake copy: (person, sequence, expression, whether it has a label). Two sequences a
+    person."""
     labelled = i % 9 % 2 == 0                       # 5 of 9
     order = i // 9 * 5 + i % 9 // 2 if labelled else i
     return f"S{5 + i // 2:03d}", f"{1 + i % 2:03d}", EXPRESSIONS[1 + order % 7], labelled
@@ -264,7 +296,8 @@ def frame_size(i, height=490):
     return (height * 48 // 49, height * 64 // 49, 3) if i // 2 % 5 == 4 else (height, height * 64 // 49, 1)
 
 def frame_picture(drawn, shape):
-    "(Picture, landmarks) of a face in a frame of `shape`: the square picture in the middle, its edges mirrored outwards."
+    """(Picture, landmarks) of a face in a frame of `shape`: the square picture in the middle, its edges mirrored
+    outwards."""
     h, w, c = shape
     left = (w - h) // 2
     wide = cv2.copyMakeBorder(draw(drawn, h, c), 0, 0, left, w - h - left, cv2.BORDER_REFLECT)
@@ -284,23 +317,29 @@ def write_sequence(out, i, frames, height, seed):
     strength = drawn.strength.max(1)
     units = [line(u, 0 if (u + i) % 4 == 0 else np.ceil(5 * s)) for u, s in zip(ACTION_UNITS, strength) if s > 0]
     (folder("facs") / f"{name}_facs.txt").write_text("".join(units))
-    if labelled: (folder("emotion") / f"{name}_emotion.txt").write_text(line([class_index(c) for c in CODES].index(class_index(expression))))
+    if labelled:
+        (folder("emotion") / f"{name}_emotion.txt").write_text(line([class_index(c)
+                                                                     for c in CODES].index(class_index(expression))))
 
 def fake(out, n=60, seed=0, frames=4, height=490):
-    """A CK+ of `n` sequences from built-in faces in the folder `out`, two a person, `frames` long, in frames of `height` lines.
-    ValueError for numbers too small for a corpus; FileExistsError where a CK+ is already."""
-    if n < 6 or frames < 2 or height < 49: raise ValueError(f"n={n}, frames={frames}, height={height}: at least 6 sequences of 2 frames of 49 lines")
-    if any((Path(out) / name).exists() for name, _ in PARTS.values()): raise FileExistsError(f"{out} holds a CK+ already; choose another folder")
+    """A CK+ of `n` sequences from built-in faces in the folder `out`, two a person, `frames` long, in frames of
+    `height` lines. ValueError for numbers too small for a corpus; FileExistsError where a CK+ is already."""
+    if n < 6 or frames < 2 or height < 49:
+        raise ValueError(f"n={n}, frames={frames}, height={height}: at least 6 sequences of 2 frames of 49 lines")
+    if any((Path(out) / name).exists() for name, _ in PARTS.values()):
+        raise FileExistsError(f"{out} holds a CK+ already; choose another folder")
     for i in progress(range(n), desc="fake ckplus"): write_sequence(out, i, frames, height, seed)
     for name, _ in PARTS.values(): (Path(out) / name / "S005" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
     return Path(out)
 
 # %% ../../nbs/01g_ckplus.ipynb #e3db9905
-def load(root, split="train", folds=10, fold=0, whole=False, crop="none", margin=.2, split_seed=0, image_size=None, channels=None, on_bad="error"):
-    """CK+ from the folder `root` as a Corpus of first (neutral) and last frames of the labelled sequences, classes EXPRESSIONS.
-    `folds`, `fold`, `split_seed`: see `split_of`; `whole`: all images whatever `split` is. `crop`: "none" or "face", with a `margin` around the landmarks.
-    `extras`: "person" (N,), "landmarks" (N, 68, 2) float32 pixels, NaN where there are none, and where there is FACS "action_units" (N, 65) bool,
-    "intensities" (N, 65) float32 and "coded" (N,) bool. FileNotFoundError for missing folders and pictures, ValueError for damaged files and unknown options."""
+def load(root, split="train", folds=10, fold=0, whole=False, crop="none", margin=.2, split_seed=0, image_size=None,
+         channels=None, on_bad="error"):
+    """CK+ from the folder `root` as a Corpus of first (neutral) and last frames of the labelled sequences, classes
+    EXPRESSIONS. `folds`, `fold`, `split_seed`: see `split_of`; `whole`: all images whatever `split` is. `crop`: "none"
+    or "face", with a `margin` around the landmarks. `extras`: "person" (N,), "landmarks" (N, 68, 2) float32 pixels, NaN
+    where there are none, and where there is FACS "action_units" (N, 65) bool, "intensities" (N, 65) float32 and "coded"
+    (N,) bool. FileNotFoundError for missing folders and pictures, ValueError for damaged files and unknown options."""
     problems, root = Problems(), corpus_folder(root, "ckplus")
     problems.settle(on_bad, "ckplus")
     for value, known, what in ((split, SPLITS, "split"), (crop, CROPS, "crop")):
@@ -313,12 +352,14 @@ def load(root, split="train", folds=10, fold=0, whole=False, crop="none", margin
     paths = within(root, files, problems)
     rows = np.flatnonzero(good & [path is not None for path in paths] & croppable(index, points, good, crop, problems))
     boxes = widened(boxes_of(points[rows]), margin) if crop == "face" else None
-    images, windows, sound = read_faces([paths[k] for k in rows], [files[k] for k in rows], problems, boxes, image_size, channels, "ckplus")
+    images, windows, sound = read_faces([paths[k] for k in rows], [files[k] for k in rows], problems, boxes, image_size,
+                                        channels, "ckplus")
     rows, windows = rows[sound], windows[sound]
     extras = {"person": index["person"].to_numpy(np.str_)[rows]} | {k: v[rows] for k, v in extras.items()}
     if "landmarks" in parts: extras["landmarks"] = move(points[rows], windows, images.shape[1])
     split, skipped = "whole" if whole else split, problems.settle(on_bad, f"ckplus {split}")
-    return Corpus(images, index["label"].iloc[rows], EXPRESSIONS, index["name"].iloc[rows] + ".png", split, "ckplus", skipped, extras)
+    return Corpus(images, index["label"].iloc[rows], EXPRESSIONS, index["name"].iloc[rows] + ".png", split, "ckplus",
+                  skipped, extras)
 
 def croppable(index, points, good, crop, problems):
     "Mask of images that can be cropped; those that are `good` but lack landmarks to crop to go to `problems`."
@@ -326,7 +367,8 @@ def croppable(index, points, good, crop, problems):
     lacking, flat = np.isnan(points).any((1, 2)), (points.max(1) - points.min(1)).min(1) < 2
     for k in np.flatnonzero((lacking | flat) & good):
         name = index["name"].iloc[k]
-        problems.add(name, f"{name}: landmarks {'not found' if lacking[k] else 'all in one place'}, so there is nothing to crop to; crop=\"none\" needs none")
+        problems.add(name, f"{name}: landmarks {'not found' if lacking[k] else 'all in one place'}, so there is "
+                           "nothing to crop to; crop=\"none\" needs none")
     return ~lacking & ~flat
 
 # %% ../../nbs/01g_ckplus.ipynb #4a811ba3
@@ -336,13 +378,16 @@ def split_table(splits, labels):
     return pd.DataFrame(rows, pd.Index(EXPRESSIONS, name="class")).T.rename_axis("split")
 
 def label_counts(root, folds=10, fold=0, whole=False, split_seed=0):
-    "Images per split and expression by the labels alone: DataFrame split x class; `whole`: one row for all. Options as in `load`."
+    """Images per split and expression by the labels alone: DataFrame split x class; `whole`: one row for all.
+    Options as in `load`."""
     index, _ = read_index(root)
     if not whole: return split_table(split_of(index, folds, fold, split_seed), index["label"].to_numpy())
-    return split_table(np.full(len(index), "train"), index["label"].to_numpy()).loc[["train"]].rename({"train": "whole"})
+    return split_table(np.full(len(index), "train"),
+                       index["label"].to_numpy()).loc[["train"]].rename({"train": "whole"})
 
 def check(root, folds=10, fold=0, split_seed=0):
-    "The `Check` of the CK+ in `root`, by opening every label, picture, landmark and FACS file that `load` uses; options as there."
+    """The `Check` of the CK+ in `root`, by opening every label, picture, landmark and FACS file that `load` uses;
+    options as there."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         c = load(root, whole=True, image_size=32, channels=1, on_bad="skip")
@@ -357,13 +402,21 @@ def check(root, folds=10, fold=0, split_seed=0):
 def remarks(index, parts, corpus):
     "Lines about what lies on disk, beside the published numbers."
     taken = shown_folders(parts["images"])
-    frames = {k: sorted(f for f in os.listdir(parts["images"] / k[0] / k[1]) if f.lower().endswith(".png") and f[0] != ".") for k in taken}
-    notes = [f"{len(taken):,} sequences of {len({person for person, _ in taken}):,} people (published: 593 of 123), {sum(map(len, frames.values())):,} frames, of which first and last are opened",
+    frames = {k: sorted(f for f in os.listdir(parts["images"] / k[0] / k[1]) if f.lower().endswith(".png")
+                        and f[0] != ".") for k in taken}
+    notes = [f"{len(taken):,} sequences of {len({person for person, _ in taken}):,} people (published: 593 of 123), "
+             f"{sum(map(len, frames.values())):,} frames, of which first and last are opened",
              f"{len(corpus):,} images in use, two for each labelled sequence (paper: 654, published labels: 327)"]
     for part, what in (("landmarks", "landmarks"), ("facs", "action units")):
         if part not in parts: notes.append(f"no folder {PARTS[part][0]}: images come without {what}")
-    if "landmarks" in parts: notes.append(f"{(~np.isnan(corpus.extras['landmarks']).any((1, 2))).sum():,} of {len(corpus):,} images have landmarks")
-    if "facs" in parts: notes.append(f"{corpus.extras['coded'].sum():,} of {len(corpus) // 2:,} peaks have action units")
-    late = [n for person, sequence, n in zip(index["person"], index["sequence"], index["name"]) if n[9:] != "00000001" and frames.get((person, sequence), [n])[-1][:17] > n]
-    if late: notes.append(f"{len(late)} labels are not for the last frame at hand, the first: {late[0]}; the frame that the label names is used")
+    if "landmarks" in parts:
+        notes.append(f"{(~np.isnan(corpus.extras['landmarks']).any((1, 2))).sum():,} of {len(corpus):,} images have "
+                     "landmarks")
+    if "facs" in parts:
+        notes.append(f"{corpus.extras['coded'].sum():,} of {len(corpus) // 2:,} peaks have action units")
+    late = [n for person, sequence, n in zip(index["person"], index["sequence"], index["name"]) if n[9:] != "00000001"
+            and frames.get((person, sequence), [n])[-1][:17] > n]
+    if late:
+        notes.append(f"{len(late)} labels are not for the last frame at hand, the first: {late[0]}; the frame that the "
+                     "label names is used")
     return notes

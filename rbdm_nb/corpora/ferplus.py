@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, csv_rows, inside, is_picture,
+from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, csv_rows,
+                                      inside, is_picture,
                               read_csv, read_images, resized)
 from ..project import suggest
 from ..reproducibility import rng
@@ -55,7 +56,8 @@ def ferplus_majority(votes):
 
 # %% ../../nbs/01e_ferplus.ipynb #603d19be
 def gathered(row):
-    "Columns gathered from one image's votes, most votes first; [8] or [9] where unknown or NF comes first, [] for no vote."
+    """Columns gathered from one image's votes, most votes first; [8] or [9] where unknown or NF comes first, [] for
+    no vote."""
     taken = []
     for level in sorted({*row} - {0}, reverse=True):
         if len(taken) >= 3 or 4 * row[taken].sum() >= 3 * row.sum(): break
@@ -65,7 +67,8 @@ def gathered(row):
     return taken
 
 def ferplus_cross_entropy(votes):
-    "FERPlus's authors, cross-entropy: expression with most votes where at most three hold more than half of them; else unknown."
+    """FERPlus's authors, cross-entropy: expression with most votes where at most three hold more than half of them;
+    else unknown."""
     v = without_single(votes)
     taken = [gathered(row) for row in v]
     return np.array([t[0] if len(t) <= 3 and 2 * row[t].sum() > row.sum() else 8 for t, row in zip(taken, v)], int)
@@ -74,10 +77,14 @@ VOTES = {f.__name__: f for f in (majority, majority_emotions, ferplus_majority, 
 
 # images by split and expression (order of EXPRESSIONS) that each rule leaves of the published fer2013new.csv
 PUBLISHED = {
-    "majority":              [[10309, 7528, 3515, 3562, 652, 191, 2467, 165], [1335, 899, 412, 456, 74, 34, 319, 24], [1262, 928, 444, 444, 93, 23, 325, 27]],
-    "majority_emotions":     [[10388, 7539, 3549, 3588, 656, 194, 2478, 167], [1347, 899, 418, 459, 75, 36, 320, 25], [1278, 929, 448, 446, 94, 23, 326, 29]],
-    "ferplus_majority":      [[8740, 7287, 3014, 3149, 532, 119, 2100, 119],  [1182, 865, 351, 415, 62, 24, 287, 13], [1090, 893, 384, 396, 83, 18, 273, 16]],
-    "ferplus_cross_entropy": [[10122, 7503, 3430, 3524, 641, 169, 2407, 160], [1317, 897, 401, 450, 72, 31, 314, 23], [1251, 925, 435, 435, 92, 22, 320, 25]]}
+    "majority":              [[10309, 7528, 3515, 3562, 652, 191, 2467, 165], [1335, 899, 412, 456, 74, 34, 319, 24],
+                              [1262, 928, 444, 444, 93, 23, 325, 27]],
+    "majority_emotions":     [[10388, 7539, 3549, 3588, 656, 194, 2478, 167], [1347, 899, 418, 459, 75, 36, 320, 25],
+                              [1278, 929, 448, 446, 94, 23, 326, 29]],
+    "ferplus_majority":      [[8740, 7287, 3014, 3149, 532, 119, 2100, 119],  [1182, 865, 351, 415, 62, 24, 287, 13],
+                              [1090, 893, 384, 396, 83, 18, 273, 16]],
+    "ferplus_cross_entropy": [[10122, 7503, 3430, 3524, 641, 169, 2407, 160], [1317, 897, 401, 450, 72, 31, 314, 23],
+                              [1251, 925, 435, 435, 92, 22, 320, 25]]}
 
 # %% ../../nbs/01e_ferplus.ipynb #bc83b375
 def published():
@@ -97,8 +104,8 @@ def counted(votes, vote="majority"):
     return np.where(standing, v, 0)
 
 def distribution(votes, vote="majority", unknown=False):
-    """(N, 8) float32: share of each of EXPRESSIONS in the votes (N, 10) that the rule counts; zeros where it counts none for them.
-    `unknown`: votes for unknown and NF belong to the whole, so a row may sum to less than 1."""
+    """(N, 8) float32: share of each of EXPRESSIONS in the votes (N, 10) that the rule counts; zeros where it counts
+    none for them. `unknown`: votes for unknown and NF belong to the whole, so a row may sum to less than 1."""
     v = counted(np.asarray(votes), vote).astype(np.float64)
     whole = (v if unknown else v[:, :8]).sum(1, keepdims=True)
     return (v[:, ORDER] / np.maximum(whole, 1)).astype(np.float32)
@@ -107,22 +114,29 @@ def distribution(votes, vote="majority", unknown=False):
 MOST = 1000   # votes in one cell; a larger number is damage
 
 def checked(t, usage, where, found):
-    """Table `t` of text -> the ten vote columns as numbers, `usage`, `name`, unique `id` and `where` it stands, of the good rows.
-    Rows that are not ten counts with at least one vote, under one of USAGE's names, go to `found`."""
+    """Table `t` of text -> the ten vote columns as numbers, `usage`, `name`, unique `id` and `where` it stands, of the
+    good rows. Rows that are not ten counts with at least one vote, under one of USAGE's names, go to `found`."""
     votes = t[list(COLUMNS)].apply(pd.to_numeric, errors="coerce")
-    good = (votes.ge(0) & votes.le(MOST) & votes.eq(votes.round())).all(axis=1) & votes.sum(axis=1).ge(1) & usage.isin(list(USAGE.values()))
-    for k in np.flatnonzero(~good): found.add(t["Image name"].iloc[k], f"{where.iloc[k]}: ten counts, one vote at least, and a Usage of {', '.join(USAGE.values())} expected, found {', '.join(t.iloc[k])}")
+    good = (votes.ge(0) & votes.le(MOST)
+            & votes.eq(votes.round())).all(axis=1) & votes.sum(axis=1).ge(1) & usage.isin(list(USAGE.values()))
+    for k in np.flatnonzero(~good):
+        found.add(t["Image name"].iloc[k],
+                  f"{where.iloc[k]}: ten counts, one vote at least, and a Usage of {', '.join(USAGE.values())} "
+                  f"expected, found {', '.join(t.iloc[k])}")
     odd = good & t["Image name"].str.contains("\0", regex=False)
     for name, line in zip(t["Image name"][odd], where[odd]): found.add(name, f"{line}: NUL in the picture's name")
     good &= ~odd
     name = t["Image name"].str.strip()[good]
     again = (name.groupby(name).cumcount() + 1).astype(str)
-    return votes[good].astype(int).assign(usage=usage, name=name, id=name.where((again == "1") | (name == ""), name + "#" + again), where=where)
+    return votes[good].astype(int).assign(usage=usage, name=name,
+                                          id=name.where((again == "1") | (name == ""), name + "#" + again), where=where)
 
 def read_table(root, problems=None):
-    "`fer2013new.csv` in `root` as DataFrame by line, see `checked`; bad rows go to `problems` (None: ValueError naming the line)."
+    """`fer2013new.csv` in `root` as DataFrame by line, see `checked`; bad rows go to `problems` (None: ValueError
+    naming the line)."""
     path, found = corpus_folder(root, "ferplus") / TABLE, Problems() if problems is None else problems
-    if not path.is_file(): raise FileNotFoundError(f"ferplus: no {TABLE} in {root}; it is FERPlus's table of votes and has to lie there")
+    if not path.is_file():
+        raise FileNotFoundError(f"ferplus: no {TABLE} in {root}; it is FERPlus's table of votes and has to lie there")
     t = read_csv(path, ("Usage", "Image name", *COLUMNS), found)
     t = checked(t, t["Usage"], pd.Series([f"{TABLE} line {line}" for line in t.index], t.index, dtype=object), found)
     if problems is None: found.settle("error", "ferplus")
@@ -134,7 +148,8 @@ def split_folder(root, split):
     return next((f for f in (root / FOLDERS[split], root / "data" / FOLDERS[split]) if f.is_dir()), None)
 
 def read_labels(root, problems=None):
-    "The `label.csv` of all splits' folders in `root` as one DataFrame, see `checked`. FileNotFoundError where there is none."
+    """The `label.csv` of all splits' folders in `root` as one DataFrame, see `checked`. FileNotFoundError where
+    there is none."""
     root, found, tables = corpus_folder(root, "ferplus"), Problems() if problems is None else problems, []
     for split, usage in USAGE.items():
         path = (split_folder(root, split) or root) / LABELS
@@ -151,22 +166,26 @@ TABLES = {TABLE: read_table, LABELS: read_labels}
 
 # %% ../../nbs/01e_ferplus.ipynb #98e00192
 def differences(root):
-    "Images of whose votes `fer2013new.csv` and `label.csv` disagree: DataFrame name, usage, and the majority's column by each."
+    """Images of whose votes `fer2013new.csv` and `label.csv` disagree: DataFrame name, usage, and the majority's
+    column by each."""
     names = lambda t: t[t["name"] != ""].drop_duplicates("name", keep=False).set_index("name")
     here, there = names(read_table(root)), names(read_labels(root))
     both = here.index.intersection(there.index)
     a, b = here.loc[both, list(COLUMNS)].to_numpy(), there.loc[both, list(COLUMNS)].to_numpy()
     won = lambda v: np.array(COLUMNS)[majority(v)]
-    return pd.DataFrame({"name": both, "usage": here.loc[both, "usage"].to_numpy(), TABLE: won(a), LABELS: won(b)})[(a != b).any(1)].reset_index(drop=True)
+    return pd.DataFrame({"name": both, "usage": here.loc[both, "usage"].to_numpy(), TABLE: won(a),
+                         LABELS: won(b)})[(a != b).any(1)].reset_index(drop=True)
 
 # %% ../../nbs/01e_ferplus.ipynb #2b0eec8e
 def elect(table, split, vote="majority"):
-    "Rows of `table` of one split -> (those that stay, with `label`, an index into EXPRESSIONS; [(name, reason)] of the others)."
+    """Rows of `table` of one split -> (those that stay, with `label`, an index into EXPRESSIONS; [(name, reason)] of
+    the others)."""
     if vote not in VOTES: raise ValueError(f"vote={vote!r}{suggest(vote, VOTES)}")
     t = table[table["usage"] == USAGE[split]]
     column = VOTES[vote](t[list(COLUMNS)].to_numpy()) if len(t) else np.zeros(0, int)
     label = np.array([class_index(c) for c in COLUMNS[:8]] + [-1, -1])[column]
-    out = [(name, f"{where}: {vote} vote is {COLUMNS[c]}") for name, where, c in zip(t["name"], t["where"], column) if c >= 8]
+    out = [(name, f"{where}: {vote} vote is {COLUMNS[c]}") for name, where, c in zip(t["name"], t["where"], column)
+           if c >= 8]
     return t.assign(label=label)[label >= 0], out
 
 def read_votes(root, table=TABLE, problems=None):
@@ -184,40 +203,48 @@ def label_counts(root, vote="majority", table=TABLE):
 FER = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")   # FER2013's own codes, 0 to 6
 
 def fer_codes(votes):
-    "FER's code of the expression with most votes (N, 10); neutral for contempt, which FER does not have, and where nobody saw one."
+    """FER's code of the expression with most votes (N, 10); neutral for contempt, which FER does not have, and where
+    nobody saw one."""
     code = [FER.index(e) if e in FER else FER.index("neutral") for e in map(EXPRESSIONS.__getitem__, np.argsort(ORDER))]
     column = majority_emotions(votes)
     return np.array(code + [FER.index("neutral")] * 2)[column]
 
 def write(root, images, votes, usage, names, form="folder", labels=None):
-    """A FERPlus in the folder `root`: `images` (N, 48, 48) uint8, `votes` (N, 10), `usage` (N,) of USAGE's values, `names` (N,).
-    `form`: "folder" (PNG files, and `label.csv` where `labels` (N, 10) gives its votes), or the raw table's name, "fer2013.csv" or "icml_face_data.csv"."""
+    """A FERPlus in the folder `root`: `images` (N, 48, 48) uint8, `votes` (N, 10), `usage` (N,) of USAGE's values,
+    `names` (N,). `form`: "folder" (PNG files, and `label.csv` where `labels` (N, 10) gives its votes), or the raw
+    table's name, "fer2013.csv" or "icml_face_data.csv"."""
     root = Path(root); root.mkdir(parents=True, exist_ok=True)
     t = pd.DataFrame(np.asarray(votes), columns=list(COLUMNS))
     t.insert(0, "Usage", usage); t.insert(1, "Image name", names)
     t.to_csv(root / TABLE, index=False)
     if form != "folder":
-        raw = pd.DataFrame({"emotion": fer_codes(t[list(COLUMNS)].to_numpy()), "pixels": [" ".join(map(str, a.ravel())) for a in images], "Usage": usage})
-        if form == RAW[1]: raw = raw[["emotion", "Usage", "pixels"]].rename(columns={"Usage": " Usage", "pixels": " pixels"})
+        raw = pd.DataFrame({"emotion": fer_codes(t[list(COLUMNS)].to_numpy()),
+                            "pixels": [" ".join(map(str, a.ravel())) for a in images], "Usage": usage})
+        if form == RAW[1]:
+            raw = raw[["emotion", "Usage", "pixels"]].rename(columns={"Usage": " Usage", "pixels": " pixels"})
         return raw.to_csv(root / form, index=False)
     for split, u in USAGE.items():
         (root / FOLDERS[split]).mkdir(exist_ok=True)
         rows = t[(t["Usage"] == u) & (t["Image name"] != "")].drop_duplicates("Image name")
-        for k, name in rows["Image name"].items(): Image.fromarray(images[k]).save(root / FOLDERS[split] / name, compress_level=1)
+        for k, name in rows["Image name"].items():
+            Image.fromarray(images[k]).save(root / FOLDERS[split] / name, compress_level=1)
         if labels is None: continue
         second = pd.DataFrame(np.asarray(labels)[rows.index]).set_axis(list(COLUMNS), axis=1)
-        second.insert(0, "Image name", rows["Image name"].to_numpy()); second.insert(1, "box", f"(0, 0, {SIDE}, {SIDE})")
+        second.insert(0, "Image name", rows["Image name"].to_numpy())
+        second.insert(1, "box", f"(0, 0, {SIDE}, {SIDE})")
         second.to_csv(root / FOLDERS[split] / LABELS, index=False, header=False)
 
 # %% ../../nbs/01e_ferplus.ipynb #86c77e00
 def fake(out, n=160, seed=0, release="folder"):
-    """A FERPlus of `n` built-in faces in the folder `out`, eight of ten for training. `release`: how the pictures lie there,
-    "folder", "fer2013.csv" or "icml_face_data.csv". ValueError for n below 150, with which a split could lack an expression."""
+    """A FERPlus of `n` built-in faces in the folder `out`, eight of ten for training. `release`: how the pictures lie
+    there, "folder", "fer2013.csv" or "icml_face_data.csv". ValueError for n below 150, with which a split could lack an
+    expression."""
     if release not in ("folder", *RAW): raise ValueError(f"release={release!r}{suggest(release, ('folder', *RAW))}")
     if n < 150: raise ValueError(f"n={n}: at least 150 pictures, so that every split has every expression")
     faces, g = built_in(n=n, domain="wild", image_size=SIDE, channels=1, seed=seed), rng(seed, "fake ferplus")
     column, few = ORDER[faces.labels], n // 10
-    column[15:-2 * few:16], column[30:-2 * few:50] = 8, 9              # in the training part some are unclear, a few show no face
+    # in the training part some are unclear, a few show no face
+    column[15:-2 * few:16], column[30:-2 * few:50] = 8, 9
     votes = np.array([g.multinomial(10, .7 * np.eye(10)[c] + .03) for c in column])
     votes[column == 9] = 10 * np.eye(10, dtype=int)[9]
     names = np.where(column == 9, "", [f"fer{i:07d}.png" for i in np.cumsum(column < 9) - 1])
@@ -235,7 +262,8 @@ def find(root, split):
     if folder := split_folder(root, split): return folder
     for name in RAW:
         if (root / name).is_file(): return root / name
-    raise FileNotFoundError(f"ferplus: the {split} split needs the folder {FOLDERS[split]} in {root} (or {root / 'data'}), or {' or '.join(RAW)} in {root}; none is there")
+    raise FileNotFoundError(f"ferplus: the {split} split needs the folder {FOLDERS[split]} in {root} (or "
+                            f"{root / 'data'}), or {' or '.join(RAW)} in {root}; none is there")
 
 # %% ../../nbs/01e_ferplus.ipynb #a4d07e58
 STRETCH, AGREED = 200, .3   # rows that are compared at a time, and the least kappa between FER's labels and the votes
@@ -256,14 +284,16 @@ def kappa(a, b):
     return 1. if equal == 1 else (equal - chance) / (1 - chance)
 
 def stretches(rows, usage):
-    "The numbers of `rows` in stretches of STRETCH or a few more, none over the border of two sets; sets of less than 50 are taken together."
+    """The numbers of `rows` in stretches of STRETCH or a few more, none over the border of two sets; sets of less
+    than 50 are taken together."""
     sets = [rows[usage[rows] == u] for u in USAGE.values()]
     small = [np.concatenate([s for s in sets if len(s) < 50] or [rows[:0]])]
-    return [part for s in [s for s in sets if len(s) >= 50] + small if len(s) for part in np.array_split(s, max(1, len(s) // STRETCH))]
+    return [part for s in [s for s in sets if len(s) >= 50] + small if len(s)
+            for part in np.array_split(s, max(1, len(s) // STRETCH))]
 
 def order_of(raw, table):
-    """How FER's own labels in the table `raw` agree with the votes in `table`, by line: DataFrame first, last (lines), kappa, of every STRETCH.
-    Empty where `raw` has no such labels, or the same one throughout."""
+    """How FER's own labels in the table `raw` agree with the votes in `table`, by line: DataFrame first, last (lines),
+    kappa, of every STRETCH. Empty where `raw` has no such labels, or the same one throughout."""
     none = pd.DataFrame({"first": [], "last": [], "kappa": []})
     if "emotion" not in raw or raw["emotion"].nunique() < 2: return none
     own = fer_labels(raw["emotion"].reindex(table.index, fill_value=""))
@@ -275,24 +305,30 @@ def order_of(raw, table):
     return pd.DataFrame([(lines[k[0]], lines[k[-1]], kappa(own[k], voted[k])) for k in rows], columns=none.columns)
 
 # %% ../../nbs/01e_ferplus.ipynb #c70b94e1
-REMEDY = f"{TABLE} goes by the rows of the fer2013.csv that Kaggle released; take that file in its own order, or the PNG files, which go by name"
+REMEDY = (f"{TABLE} goes by the rows of the fer2013.csv that Kaggle released; take that file in its own order, or the "
+          "PNG files, which go by name")
 
 def check_order(path, raw, table):
-    """Whether the rows of the raw table `raw`, read from `path`, go with those of the votes' `table`: None, or a line that says what cannot be verified.
-    ValueError where they do not."""
+    """Whether the rows of the raw table `raw`, read from `path`, go with those of the votes' `table`: None, or a line
+    that says what cannot be verified. ValueError where they do not."""
     lines = [line for line, _ in csv_rows(path.parent / TABLE)][1:]
     if list(raw.index) != lines or not raw["Usage"].reindex(table.index).eq(table["usage"]).all():
-        raise ValueError(f"{path}: its rows do not correspond to those of {TABLE} ({len(raw):,} and {len(lines):,} rows; Usage must agree row by row). {REMEDY}")
+        raise ValueError(f"{path}: its rows do not correspond to those of {TABLE} ({len(raw):,} and {len(lines):,} "
+                         f"rows; Usage must agree row by row). {REMEDY}")
     found = order_of(raw, table)
-    if not len(found): return f"{path.name} has no labels of its own (emotion): whether its rows stand in the order of {TABLE} cannot be verified beyond Usage"
+    if not len(found):
+        return (f"{path.name} has no labels of its own (emotion): whether its rows stand in the order of {TABLE} "
+                "cannot be verified beyond Usage")
     worst = found.loc[found["kappa"].idxmin()]
     if worst["kappa"] < AGREED:
-        raise ValueError(f"{path}: another order than {TABLE}: FER's own labels (emotion) agree with the votes in lines {worst['first']:.0f} to {worst['last']:.0f} "
+        raise ValueError(f"{path}: another order than {TABLE}: FER's own labels (emotion) agree with the votes in "
+                         f"lines {worst['first']:.0f} to {worst['last']:.0f} "
                          f"with a kappa of {worst['kappa']:.2f}, hardly better than chance. {REMEDY}")
 
 def read_raw(path, table, rows, problems):
-    """Pixels of `rows` (a part of `table`, which is fer2013new.csv) from a raw table -> ((n, 48, 48, 1) uint8, mask of good rows).
-    ValueError where its rows do not go with those of `table`; a warning where that cannot be verified, see `check_order`."""
+    """Pixels of `rows` (a part of `table`, which is fer2013new.csv) from a raw table -> ((n, 48, 48, 1) uint8, mask of
+    good rows). ValueError where its rows do not go with those of `table`; a warning where that cannot be verified, see
+    `check_order`."""
     raw, lines = read_csv(path, ("Usage", "pixels")), rows.index
     if unsure := check_order(path, raw, table): warnings.warn(f"ferplus: {unsure}", stacklevel=2)
     images, good = np.zeros((len(lines), SIDE, SIDE, 1), np.uint8), np.ones(len(lines), bool)
@@ -323,11 +359,13 @@ def unnamed(path, table):
     return [(f, f"{path.name}/{f}: not in the table of votes") for f in strays if is_picture(f)]
 
 def read_split(root, split, vote="majority", table=TABLE, image_size=None, channels=None, on_bad="error"):
-    "(Images of a split, their rows with `label`, Problems, [(name, reason)] that the rule leaves out); arguments as in `load`."
+    """(Images of a split, their rows with `label`, Problems, [(name, reason)] that the rule leaves out); arguments
+    as in `load`."""
     if split not in USAGE: raise ValueError(f"split={split!r}{suggest(split, USAGE)}")
     problems, path = Problems(), find(root, split)
     problems.settle(on_bad, "ferplus")
-    if path.is_file() and table == LABELS: raise ValueError(f"table={table!r} is for PNG files; the rows of {path.name} go with those of {TABLE}")
+    if path.is_file() and table == LABELS:
+        raise ValueError(f"table={table!r} is for PNG files; the rows of {path.name} go with those of {TABLE}")
     votes = read_votes(root, table, problems)
     if on_bad == "error": problems.settle(on_bad, f"ferplus {table}")
     rows, out = elect(votes, split, vote)
@@ -337,25 +375,33 @@ def read_split(root, split, vote="majority", table=TABLE, image_size=None, chann
     images, good = read_folder(path, rows, image_size, channels, problems)
     return images, rows[good], problems, out + unnamed(path, votes)
 
-def load(root, split="train", vote="majority", table=TABLE, unknown=False, image_size=None, channels=None, on_bad="error"):
-    """FERPlus from the folder `root` as a Corpus of 48 x 48 x 1 images (or `image_size`, `channels`), classes EXPRESSIONS.
-    `vote`: one of VOTES; "majority" is the paper's. `table`: "fer2013new.csv" or "label.csv".
-    `extras`: "votes" (N, 10) in the order of COLUMNS and "distribution" (N, 8) float32 in that of EXPRESSIONS; `unknown`: see `distribution`.
-    `skipped` lists what the vote left out, what `on_bad="skip"` left out, and pictures that the table does not name.
-    FileNotFoundError for a missing table, split or picture, ValueError for bad rows and unknown options."""
+def load(root, split="train", vote="majority", table=TABLE, unknown=False, image_size=None, channels=None,
+         on_bad="error"):
+    """FERPlus from the folder `root` as a Corpus of 48 x 48 x 1 images (or `image_size`, `channels`), classes
+    EXPRESSIONS. `vote`: one of VOTES; "majority" is the paper's. `table`: "fer2013new.csv" or "label.csv".
+    `extras`: "votes" (N, 10) in the order of COLUMNS and "distribution" (N, 8) float32 in that of EXPRESSIONS;
+    `unknown`: see `distribution`. `skipped` lists what the vote left out, what `on_bad="skip"` left out, and pictures
+    that the table does not name. FileNotFoundError for a missing table, split or picture, ValueError for bad rows and
+    unknown options."""
     images, rows, problems, out = read_split(root, split, vote, table, image_size, channels, on_bad)
-    skipped = pd.concat([problems.settle(on_bad, f"ferplus {split}"), pd.DataFrame(out, columns=["name", "reason"], dtype=object)], ignore_index=True)
+    skipped = pd.concat([problems.settle(on_bad, f"ferplus {split}"),
+                         pd.DataFrame(out, columns=["name", "reason"], dtype=object)], ignore_index=True)
     ids, votes = [name or f"row{line - 2}" for line, name in rows["id"].items()], rows[list(COLUMNS)].to_numpy()
-    return Corpus(images, rows["label"], EXPRESSIONS, ids, split, "ferplus", skipped, {"votes": votes, "distribution": distribution(votes, vote, unknown)})
+    return Corpus(images, rows["label"], EXPRESSIONS, ids, split, "ferplus", skipped,
+                  {"votes": votes, "distribution": distribution(votes, vote, unknown)})
 
 # %% ../../nbs/01e_ferplus.ipynb #d072f7ff
 def remarks(root, vote, table, rows):
     "Lines about the table of votes in `root`."
-    notes = [f"{len(rows):,} rows of votes (published: 35,887), {(rows['name'] == '').sum():,} without a name (published: 173), of which {vote} keeps {len(rows) - sum(len(elect(rows, s, vote)[1]) for s in USAGE):,}"]
-    if table == LABELS: notes[0] = f"{len(rows):,} rows of votes in {LABELS}, which is not the source of the published numbers"
+    notes = [f"{len(rows):,} rows of votes (published: 35,887), {(rows['name'] == '').sum():,} without a name "
+             f"(published: 173), of which {vote} keeps "
+             f"{len(rows) - sum(len(elect(rows, s, vote)[1]) for s in USAGE):,}"]
+    if table == LABELS:
+        notes[0] = f"{len(rows):,} rows of votes in {LABELS}, which is not the source of the published numbers"
     try: apart = differences(root)
     except (OSError, ValueError): return notes
-    return notes + [f"{len(apart):,} images have other votes in {LABELS} than in {TABLE} (published: 1,601 in all three sets), {(apart[TABLE] != apart[LABELS]).sum():,} of them another majority (published: 281)"]
+    return notes + [f"{len(apart):,} images have other votes in {LABELS} than in {TABLE} (published: 1,601 in all "
+                    f"three sets), {(apart[TABLE] != apart[LABELS]).sum():,} of them another majority (published: 281)"]
 
 def check(root, vote="majority", table=TABLE):
     "The `Check` of the FERPlus in `root`, by opening every picture; options as in `load`."
@@ -364,15 +410,20 @@ def check(root, vote="majority", table=TABLE):
     notes = remarks(root, vote, table, rows)
     for split in USAGE:
         try: forms.add(find(root, split).name)
-        except FileNotFoundError: notes.append(f"no {split} split: neither a folder {FOLDERS[split]} nor {' or '.join(RAW)}"); continue
+        except FileNotFoundError:
+            notes.append(f"no {split} split: neither a folder {FOLDERS[split]} nor {' or '.join(RAW)}")
+            continue
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             _, kept, bad, out = read_split(root, split, vote, table, on_bad="skip")
-        notes += [str(w.message) for w in said if "cannot be verified" in str(w.message) and str(w.message) not in notes]
+        notes += [str(w.message) for w in said if "cannot be verified" in str(w.message)
+                  and str(w.message) not in notes]
         problems += [*bad, *[stray for stray in out if stray[1].endswith("not in the table of votes")]]
         counts[split] = np.bincount(kept["label"], minlength=8)
     if not counts: find(root, "train")     # says what was looked for
     frame = lambda rows: pd.DataFrame(rows, pd.Index(EXPRESSIONS, name="class")).T.rename_axis("split")
-    published = frame(dict(zip(USAGE, PUBLISHED[vote]))) if table == TABLE else frame({s: np.full(8, np.nan) for s in USAGE})
+    published = frame(dict(zip(USAGE, PUBLISHED[vote]))) if table == TABLE else frame({s: np.full(8, np.nan)
+                                                                                       for s in USAGE})
     bad = pd.DataFrame(problems, columns=["name", "reason"], dtype=object).drop_duplicates(ignore_index=True)
-    return Check(f"{table} with {'PNG files' if forms <= set(FOLDERS.values()) else ' and '.join(sorted(forms))}", frame(counts), published, bad, notes)
+    return Check(f"{table} with {'PNG files' if forms <= set(FOLDERS.values()) else ' and '.join(sorted(forms))}",
+                 frame(counts), published, bad, notes)

@@ -26,25 +26,31 @@ Asked for: nowhere; they are part of this package."""
 cv2.setNumThreads(1)
 
 class Sketch:
-    "A picture while it is drawn: `image` (S, S, 3) uint8 RGB; `sketch[curve]` gives a curve in pixels; `unit`: half a face's width in pixels."
+    """A picture while it is drawn: `image` (S, S, 3) uint8 RGB; `sketch[curve]` gives a curve in pixels; `unit`:
+    half a face's width in pixels."""
     def __init__(self, face, size):
-        self.face, self.size, self.domain, self.image = face, size, DOMAINS[face.domain], np.zeros((size, size, 3), np.uint8)
+        self.face, self.size, self.domain, self.image = face, size, DOMAINS[face.domain], np.zeros((size, size, 3),
+                                                                                                   np.uint8)
         self.xy = face.points*size - .5
         self.curve = trace(self.xy)
-        self.top, self.chin = face.rest[27]*size, face.rest[8]*size       # at rest: size and light do not change with the expression
+        # at rest: size and light do not change with the expression
+        self.top, self.chin = face.rest[27]*size, face.rest[8]*size
         self.unit = float(np.hypot(*(self.chin - self.top)))/1.41
     def __getitem__(self, key): return self.curve[SLICES[key]]
     def both(self, name): return np.concatenate([self[name, 0], self[name, 1][::-1]])
     def random(self): return rng(*self.face.key, "paint")
 
 # %% ../../nbs/01c_synthetic.ipynb #d46a7502
-def fixed(points): return np.rint(np.asarray(points)*16).astype(np.int32)          # OpenCV's fixed point, 4 bits behind the point
+# OpenCV's fixed point, 4 bits behind the point
+def fixed(points): return np.rint(np.asarray(points)*16).astype(np.int32)
 def colour(c): return c.tolist() if isinstance(c, np.ndarray) else c
 def hull(*points): return cv2.convexHull(np.concatenate(points).astype(np.float32))[:, 0]
 def fill(image, points, c): cv2.fillPoly(image, [fixed(points)], colour(c), cv2.LINE_AA, 4)
-def stroke(image, points, c, width): cv2.polylines(image, [fixed(points)], False, colour(c), max(1, round(width)), cv2.LINE_AA, 4)
+def stroke(image, points, c, width):
+    cv2.polylines(image, [fixed(points)], False, colour(c), max(1, round(width)), cv2.LINE_AA, 4)
 def oval(image, centre, rx, ry, c, angle=0, width=-1):
-    cv2.ellipse(image, fixed(centre).tolist(), (int(rx*16), int(ry*16)), angle, 0, 360, colour(c), width, cv2.LINE_AA, 4)
+    cv2.ellipse(image, fixed(centre).tolist(), (int(rx*16), int(ry*16)), angle, 0, 360, colour(c), width,
+                cv2.LINE_AA, 4)
 
 def within(image, outline, paint):
     "Calls `paint(patch, origin)` on a copy of the part of `image` around `outline` and keeps what lies inside of it."
@@ -59,8 +65,10 @@ def within(image, outline, paint):
 
 # %% ../../nbs/01c_synthetic.ipynb #18de6270
 PALETTES = {"skin": ((248, 216, 194), (238, 198, 168), (224, 174, 136), (200, 144, 104), (160, 108, 76), (122, 82, 58)),
-            "hair": ((28, 22, 20), (60, 40, 28), (100, 66, 40), (160, 112, 62), (214, 178, 116), (150, 60, 32), (150, 148, 146)),
-            "cloth": ((60, 80, 120), (120, 50, 50), (60, 100, 70), (70, 70, 74), (190, 186, 178), (30, 34, 52), (150, 120, 60)),
+            "hair": ((28, 22, 20), (60, 40, 28), (100, 66, 40), (160, 112, 62), (214, 178, 116), (150, 60, 32),
+                     (150, 148, 146)),
+            "cloth": ((60, 80, 120), (120, 50, 50), (60, 100, 70), (70, 70, 74), (190, 186, 178), (30, 34, 52),
+                      (150, 120, 60)),
             "iris": ((70, 42, 24), (96, 64, 36), (70, 96, 70), (70, 104, 140), (96, 110, 116))}
 
 def tint(palette, u):
@@ -74,7 +82,8 @@ def colours(face):
     u = face.look
     skin, hair = tint("skin", u["skin"]), tint("hair", u["hair"] if u["skin"] < .55 else u["hair"]/3)
     lip = skin*(.86, .60, .58) + (u["makeup"] > .5 and u["beard"] > .3)*np.array((12, -20, -10))
-    return dict(skin=skin, hair=hair, cloth=tint("cloth", u["cloth"]), iris=tint("iris", u["iris"]), lip=lip, brow=.75*hair + .1*skin)
+    return dict(skin=skin, hair=hair, cloth=tint("cloth", u["cloth"]), iris=tint("iris", u["iris"]), lip=lip,
+                brow=.75*hair + .1*skin)
 
 # %% ../../nbs/01c_synthetic.ipynb #948792e0
 def backdrop(s, c):
@@ -105,7 +114,8 @@ def beard(s, c):
     if u["long"] < .45 and u["beard"] > .04: return
     if u["beard"] < .30:                                   # below .16 a full beard, else stubble
         a, layer = (.8 if u["beard"] < .16 else .3), s.image.copy()
-        fill(layer, np.concatenate([jaw[5:-5], s["beard", 1], lip[::-1] - (0, .1*s.unit), s["beard", 0][::-1]]), .8*c["hair"] + .2*c["skin"])
+        fill(layer, np.concatenate([jaw[5:-5], s["beard", 1], lip[::-1] - (0, .1*s.unit), s["beard", 0][::-1]]),
+             .8*c["hair"] + .2*c["skin"])
         cv2.addWeighted(layer, a, s.image, 1 - a, 0, s.image)
     if u["beard"] < .10 or u["moustache"] < .05:
         top = lip - (0, .04*s.unit)
@@ -118,7 +128,8 @@ def teeth_and_tongue(s, upper, lower, gap):
         if gap.max() > .12*s.unit: oval(patch, lower[len(lower)//2] - o, .20*s.unit, .11*s.unit, (150, 70, 72))
         jaw = s.face.strength[ACTION_UNITS.index(26)].max()
         t = np.minimum(1, (.11 - .055*jaw)*s.unit/np.maximum(gap, 1e-6))[:, None]
-        if gap.max() > .03*s.unit: fill(patch, np.concatenate([upper, (upper + t*(lower - upper))[::-1]]) - o, (236, 232, 222))
+        if gap.max() > .03*s.unit:
+            fill(patch, np.concatenate([upper, (upper + t*(lower - upper))[::-1]]) - o, (236, 232, 222))
     return paint
 
 def mouth(s, c):
@@ -143,9 +154,11 @@ def fold_depths(face):
     return DEPTH[:, None]*np.maximum(a, 0)*(1 + np.where(DEPTH[:, None] < 0, 1.3, -.6)*lit)
 
 def folds(s, c):
-    fine, soft = np.full((s.size, s.size), 128, np.uint8), np.full((s.size//4, s.size//4), 128, np.uint8)     # soft ones need no resolution
+    # soft ones need no resolution
+    fine, soft = np.full((s.size, s.size), 128, np.uint8), np.full((s.size//4, s.size//4), 128, np.uint8)
     depths = fold_depths(s.face).tolist()
-    for _, depth, name, side in sorted((abs(d), d, name, side) for name, pair in zip(FOLDS, depths) for side, d in enumerate(pair) if abs(d) > 4):
+    for _, depth, name, side in sorted((abs(d), d, name, side) for name, pair in zip(FOLDS, depths) for side,
+                                       d in enumerate(pair) if abs(d) > 4):
         _, width, _, is_soft, _ = FOLDS[name]
         layer, scale = (soft, .25) if is_soft else (fine, 1)
         stroke(layer, s[name, side]*scale, (min(max(128 + depth, 0), 255),), width*s.unit*scale)
@@ -171,10 +184,12 @@ def eyes(s, c):
     for side in (0, 1):
         lid, under = s["lid", side], s["under", side]
         width = float(np.hypot(*(under[-1] - under[0])))
-        r, pupil = .235*width, (under[0] + under[-1])/2 + width*np.array((.22*(u["gaze_x"] - .5), .11*(u["gaze_y"] - .5) - .06))
+        r, pupil = .235*width, (under[0] + under[-1])/2 + width*np.array((.22*(u["gaze_x"] - .5),
+                                                                          .11*(u["gaze_y"] - .5) - .06))
         def ball(patch, o):
             patch[:] = 232, 228, 224
-            oval(patch, pupil - o, r, r, c["iris"]); oval(patch, pupil - o, r*(.42 + .15*u["pupil"]), r*(.42 + .15*u["pupil"]), (14, 12, 12))
+            oval(patch, pupil - o, r, r, c["iris"])
+            oval(patch, pupil - o, r*(.42 + .15*u["pupil"]), r*(.42 + .15*u["pupil"]), (14, 12, 12))
             stroke(patch, lid - o + (0, .05*width), (150, 140, 136), .10*width)
             oval(patch, pupil - o - (.35*r, .4*r), .24*r, .24*r, (250, 250, 250))
         within(s.image, np.concatenate([lid, under[::-1]]), ball)
@@ -187,7 +202,8 @@ TAPER = np.interp(np.arange(17), (0, 4, 12, 16), (.25, .8, 1, .8))[:, None]
 def brows(s, c):
     down = (s.chin - s.top)/np.hypot(*(s.chin - s.top))
     half = (.03 + .03*s.face.look["brow"])*s.unit*TAPER*down
-    for side in (0, 1): fill(s.image, np.concatenate([s["brow", side] - half, (s["brow", side] + half)[::-1]]), c["brow"])
+    for side in (0, 1):
+        fill(s.image, np.concatenate([s["brow", side] - half, (s["brow", side] + half)[::-1]]), c["brow"])
 
 # %% ../../nbs/01c_synthetic.ipynb #fa18f4d9
 def fringe(s, c):
@@ -212,7 +228,8 @@ def occluder(s, c):
     if u["occluded"] >= s.domain.occlusion*s.face.difficulty: return
     at, r = s.size*np.array((u["occluder_x"], .25 + .75*u["occluder_y"])), (.09 + .11*u["occluder_size"])*s.size
     if u["occluder"] < .4:
-        for k in (-1.5, -.5, .5, 1.5): stroke(s.image, at + r*np.array([(.42*k, 0), (.55*k - .2, -1.3)]), (.93 - .04*abs(k))*c["skin"], .36*r)
+        for k in (-1.5, -.5, .5, 1.5):
+            stroke(s.image, at + r*np.array([(.42*k, 0), (.55*k - .2, -1.3)]), (.93 - .04*abs(k))*c["skin"], .36*r)
         oval(s.image, at + (0, .4*r), .85*r, .85*r, .92*c["skin"])
     elif u["occluder"] < .7: fill(s.image, at + r*np.array([(-1, -.6), (1, -.8), (.9, .8), (-.9, .7)]), c["cloth"])
     else: oval(s.image, at, r, r, 255 - c["cloth"])
@@ -234,7 +251,8 @@ def light(s):
     lx, ly = 2.2*(u["light_x"] - .5), .235 - 1.1*u["light_y"]
     shade = 1 + (.5*(x*lx + y*ly + z)/np.sqrt(lx*lx + ly*ly + 1) - .38)*(.45 + s.domain.light*s.face.difficulty)
     gain = 1 + s.domain.contrast*s.face.difficulty*(2*u["gain"] - 1)
-    field = cv2.resize(np.clip(110*gain*shade, 0, 255).astype(np.uint8), (s.size, s.size), interpolation=cv2.INTER_CUBIC)
+    field = cv2.resize(np.clip(110*gain*shade, 0, 255).astype(np.uint8), (s.size, s.size),
+                       interpolation=cv2.INTER_CUBIC)
     cv2.multiply(s.image, cv2.merge([field]*3), s.image, 1/110)
 
 # %% ../../nbs/01c_synthetic.ipynb #b5e5d768
@@ -272,13 +290,15 @@ def dealt(n, imbalance):
 def expressions(n, seed=0, domain="studio", split="train", imbalance=1.):
     "(n,) int64: the class shown by each of the first n pictures."
     blocks = dealt(-(-n//8)*8, imbalance).reshape(-1, 8)
-    return np.concatenate([rng(seed, "synthetic labels", domain, split, b).permutation(block) for b, block in enumerate(blocks)])[:n]
+    return np.concatenate([rng(seed, "synthetic labels", domain, split, b).permutation(block) for b,
+                           block in enumerate(blocks)])[:n]
 
 # %% ../../nbs/01c_synthetic.ipynb #504f18cf
 def mislabel(labels, noise, seed=0, domain="studio", split="train"):
     "Labels of which a share `noise` has been replaced by another class, each by a draw of its own."
     draws = [rng(seed, "synthetic noise", domain, split, i).random(2) if noise else (1, 0) for i in range(len(labels))]
-    wrong, step = np.array([d[0] < noise for d in draws]), np.array([1 + int(d[1]*(len(EXPRESSIONS) - 1)) for d in draws])
+    wrong, step = np.array([d[0] < noise for d in draws]), np.array([1 + int(d[1]*(len(EXPRESSIONS) - 1))
+                                                                     for d in draws])
     return np.where(wrong, (labels + step) % len(EXPRESSIONS), labels)
 
 # %% ../../nbs/01c_synthetic.ipynb #476ec118
@@ -288,16 +308,24 @@ def check(root=None):
 
 def check_options(root, split, n, image_size, domain, imbalance, label_noise, channels, on_bad, difficulty):
     "ValueError for an option of `load` that makes no sense."
-    if root not in (None, ""): raise ValueError(f"the synthetic corpus is drawn, not read: leave root empty (got {str(root)!r}), or name another corpus")
-    for value, known, what in ((split, SPLITS, "split"), (domain, DOMAINS, "domain"), (on_bad, ("error", "skip"), "on_bad")):
+    if root not in (None, ""):
+        raise ValueError(f"the synthetic corpus is drawn, not read: leave root empty (got {str(root)!r}), or name "
+                         "another corpus")
+    for value, known, what in ((split, SPLITS, "split"), (domain, DOMAINS, "domain"),
+                               (on_bad, ("error", "skip"), "on_bad")):
         if value not in known: raise ValueError(f"unknown {what} {value!r}{suggest(value, known)}")
     whole = lambda x: isinstance(x, (int, np.integer)) and not isinstance(x, bool)
     if not whole(n) or n < 1: raise ValueError(f"n must be a whole number of images, at least 1; got {n!r}")
-    if image_size is not None and not (whole(image_size) and 16 <= image_size <= 1024): raise ValueError(f"image_size must be from 16 to 1024 pixels; got {image_size!r}")
-    if channels not in (None, 1, 3): raise ValueError(f"channels must be 1 (grey), 3 (colour) or None; got {channels!r}")
-    if not 1 <= imbalance <= 1e4: raise ValueError(f"imbalance is the ratio of the most to the least frequent class, from 1 to 10000; got {imbalance!r}")
+    if image_size is not None and not (whole(image_size) and 16 <= image_size <= 1024):
+        raise ValueError(f"image_size must be from 16 to 1024 pixels; got {image_size!r}")
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels must be 1 (grey), 3 (colour) or None; got {channels!r}")
+    if not 1 <= imbalance <= 1e4:
+        raise ValueError("imbalance is the ratio of the most to the least frequent class, from 1 to 10000; got "
+                         f"{imbalance!r}")
     if not 0 <= label_noise <= 1: raise ValueError(f"label_noise is a share from 0 to 1; got {label_noise!r}")
-    if not 0 <= difficulty <= 2: raise ValueError(f"difficulty must be from 0 (frontal, clean) to 2; got {difficulty!r}")
+    if not 0 <= difficulty <= 2:
+        raise ValueError(f"difficulty must be from 0 (frontal, clean) to 2; got {difficulty!r}")
 
 # %% ../../nbs/01c_synthetic.ipynb #4152f5a2
 def remembered(make, shape):
@@ -309,27 +337,34 @@ def remembered(make, shape):
     return read
 
 def recipe_digests(shown, *recipe):
-    "SHA-256 for each image of what decides its pixels: its number, what it shows, the `recipe`, and the code of faces and drawing."
+    """SHA-256 for each image of what decides its pixels: its number, what it shows, the `recipe`, and the code of
+    faces and drawing."""
     code = code_version(load)
     return np.array([hashlib.sha256(repr((code, recipe, i, int(e))).encode()).hexdigest() for i, e in enumerate(shown)])
 
 # %% ../../nbs/01c_synthetic.ipynb #b94710ad
-def load(root=None, split="train", n=2000, image_size=None, domain="studio", seed=0, imbalance=1., label_noise=0., channels=None, on_bad="error", difficulty=1.):
-    """Corpus of `n` faces, drawn when first asked for, of size `image_size` (None: 96 in the studio, 48 in the wild), grey or in colour (`channels` 1, 3, None: as the domain).
-    Image i depends on (seed, domain, split, i, what it shows) alone. `imbalance`: most to least frequent class; `label_noise`: share of wrong labels;
-    `difficulty`: 0 frontal and clean, 1 as the domain. `.extras`: "expression" (N,) what is shown, and on demand
-    "landmarks" (N, 68, 2) float32 pixels, "action_units" (N, 14, H, W) bool and "occluded" (N, H, W) bool. ValueError for options that make no sense."""
+def load(root=None, split="train", n=2000, image_size=None, domain="studio", seed=0, imbalance=1., label_noise=0.,
+         channels=None, on_bad="error", difficulty=1.):
+    """Corpus of `n` faces, drawn when first asked for, of size `image_size` (None: 96 in the studio, 48 in the wild),
+    grey or in colour (`channels` 1, 3, None: as the domain). Image i depends on (seed, domain, split, i, what it shows)
+    alone. `imbalance`: most to least frequent class; `label_noise`: share of wrong labels; `difficulty`: 0 frontal and
+    clean, 1 as the domain. `.extras`: "expression" (N,) what is shown, and on demand "landmarks" (N, 68, 2) float32
+    pixels, "action_units" (N, 14, H, W) bool and "occluded" (N, H, W) bool. ValueError for options that make no
+    sense."""
     check_options(root, split, n, image_size, domain, imbalance, label_noise, channels, on_bad, difficulty)
     size, channels = image_size or DOMAINS[domain].size, channels or DOMAINS[domain].channels
     shown = expressions(n, seed, domain, split, imbalance)
     one = lambda i: face(EXPRESSIONS[shown[i]], seed, i, domain, split, difficulty)
-    lazy = lambda make, shape, dtype=bool, **options: LazyImages(lambda i: make(one(i), size), shape, np.arange(n), dtype, threads=cores(), **options)
-    images = LazyImages(remembered(lambda i: draw(one(i), size, channels), (n, size, size, channels)), (size, size, channels), np.arange(n), threads=cores(),
+    lazy = lambda make, shape, dtype=bool, **options: LazyImages(lambda i: make(one(i), size), shape, np.arange(n),
+                                                                 dtype, threads=cores(), **options)
+    images = LazyImages(remembered(lambda i: draw(one(i), size, channels), (n, size, size, channels)),
+                        (size, size, channels), np.arange(n), threads=cores(),
                         digests=recipe_digests(shown, seed, domain, split, difficulty, size, channels))
     extras = dict(landmarks=lazy(landmarks, (68, 2), np.float32), expression=shown,
                   action_units=lazy(unit_masks, (len(ACTION_UNITS), size, size)), occluded=lazy(occluded, (size, size)))
     names = [f"{domain}_{split}_{seed}_{i:06d}" for i in range(n)]
-    return Corpus(images, mislabel(shown, label_noise, seed, domain, split), EXPRESSIONS, names, split, f"synthetic-{domain}", extras=extras)
+    return Corpus(images, mislabel(shown, label_noise, seed, domain, split), EXPRESSIONS, names, split,
+                  f"synthetic-{domain}", extras=extras)
 
 def cores(): return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
