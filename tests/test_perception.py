@@ -262,7 +262,7 @@ def test_summary_counts_what_has_a_value():
 def made(tmp_path_factory):
     "(Study, folder with its recordings): two simulated annotators and three faces."
     folder = tmp_path_factory.mktemp("recordings")
-    return simulation.study(n_images=3, folder=folder, image_size=96), folder
+    return simulation.simulated_study(n_images=3, folder=folder, image_size=96), folder
 
 
 def test_a_folder_of_recordings_is_the_study(made):

@@ -6,7 +6,7 @@ from rbdm_nb.corpora.datasets import load
 from rbdm_nb.gaze.fixations import detect_all, score
 from rbdm_nb.gaze.perception import Setup
 from rbdm_nb.reproducibility import rng
-from rbdm_nb.gaze.simulation import ANNOTATORS, SHORTEST, Annotator, Tracker, clock, eye, log_text, places, saccade_ms, scan_path, session, shares, simulate, states, study, track
+from rbdm_nb.gaze.simulation import ANNOTATORS, SHORTEST, Annotator, Tracker, clock, eye, log_text, places, saccade_ms, scan_path, session, shares, simulate, states, simulated_study, track
 
 SETUP = Setup()
 
@@ -18,7 +18,7 @@ def faces(): return load("synthetic", split="test", n=12, image_size=64, seed=1)
 @pytest.fixture(scope="module")
 def noisy():
     "Studies at the bar's noise, on seeds that no threshold was set on."
-    return [study(n_images=12, seed=seed, tracker=Tracker(noise=.5)) for seed in (11, 12, 13)]
+    return [simulated_study(n_images=12, seed=seed, tracker=Tracker(noise=.5)) for seed in (11, 12, 13)]
 
 
 # --- the bar
@@ -31,7 +31,7 @@ def test_detection_holds_its_bar_at_half_a_degree(noisy, algorithm):
 
 
 def test_less_noise_places_fixations_better(noisy):
-    s = study(n_images=12, seed=11, tracker=Tracker(noise=.1, drift=0))
+    s = simulated_study(n_images=12, seed=11, tracker=Tracker(noise=.1, drift=0))
     error = lambda s: score([(detect_all(r.trials(), s.setup), s.truth[s.truth["annotator"] == n]) for n, r in s.recordings.items()])["error"]
     assert error(s) < .6*error(noisy[0])
 
@@ -51,11 +51,11 @@ def test_same_seed_same_file_other_seed_another(faces, tmp_path):
 
 
 def test_a_study_keeps_its_files_and_knows_its_annotators(tmp_path):
-    s = study(n_images=3, annotators=(Annotator("simulated-x", fixations=3),), folder=tmp_path, image_size=48)
+    s = simulated_study(n_images=3, annotators=(Annotator("simulated-x", fixations=3),), folder=tmp_path, image_size=48)
     assert [f.name for f in tmp_path.iterdir()] == ["simulated-x.tsv"] and list(s.recordings) == ["simulated-x"] and len(s.images) == 3
     assert {t.image for t in s.recordings["simulated-x"].trials()} == set(s.images.names) == set(s.truth["image"])
     for n in (0, 5):
-        with pytest.raises(ValueError, match="from 1 to 4"): study(annotators=n)
+        with pytest.raises(ValueError, match="from 1 to 4"): simulated_study(annotators=n)
 
 
 # --- eyes

@@ -19,7 +19,7 @@ from ..project import of_system, progress, suggest
 from .perception import Setup, fixation_heatmap, network_fixations
 from .recordings import COLUMNS, EYES, Recording, above, column_name, content, joined, person_of, read, sidecar, told_apart
 from ..reproducibility import file_digest
-from .simulation import study
+from .simulation import simulated_study
 from ..store import Store, code_version
 
 # %% ../../nbs/04f_attention.ipynb #aa547ea2
@@ -287,12 +287,12 @@ def _digests(folder):
 def average_fixations(store:Store, recordings:str="", counted:str="fixations", images:int=64) -> int:
     """The average number of fixated points a look, rounded, at least 1, in the `recordings` (a folder); without them, of the simulated annotators
     on `images` built-in faces. Counted once and kept in `store`. See `Gaze.average`."""
-    code = code_version(average_fixations, "rbdm_nb.gaze.attention.read_study", without=(study,) if recordings else ())
+    code = code_version(average_fixations, "rbdm_nb.gaze.attention.read_study", without=(simulated_study,) if recordings else ())
     source = _digests(recordings) if recordings else dict(simulated=images)
     entry = store.entry("gaze", source=source, counted=counted, code=code)
     with entry.lock():
         if not entry.complete:
-            gaze = gaze_of(read_study(recordings) if recordings else study(n_images=images).recordings)
+            gaze = gaze_of(read_study(recordings) if recordings else simulated_study(n_images=images).recordings)
             entry.finish(average=gaze.average(counted), looks=len(gaze.trials), simulated=gaze.simulated)
     return max(1, round(entry.meta["average"]))
 

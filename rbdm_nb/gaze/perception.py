@@ -29,6 +29,11 @@ class Setup:
     image_px: int = 1200
     image_corner: tuple = None
 
+    @classmethod
+    def of(cls, p):
+        "The setup in a notebook's parameters `distance_cm`, `screen_diagonal_in`, `screen_width`, `screen_height`, `image_px`."
+        return cls(p.distance_cm, p.screen_diagonal_in, (p.screen_width, p.screen_height), p.image_px)
+
     def __post_init__(self):
         if len(self.resolution) != 2 or not all(x > 0 for x in (self.distance_cm, self.screen_diagonal_in, self.image_px, *self.resolution)):
             raise ValueError(f"distance, diagonal, resolution (width, height) and image side must be positive, got {self}")

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['ANNOTATORS', 'NEAREST', 'SHORTEST', 'LONGEST', 'STARTED', 'TRACKER_CLOCK', 'Annotator', 'places', 'shares',
            'saccade_ms', 'stay', 'scan_path', 'session', 'answer', 'eye', 'Tracker', 'states', 'track', 'clock',
-           'sample_lines', 'log_text', 'known_fixations', 'simulate', 'Study', 'study']
+           'sample_lines', 'log_text', 'known_fixations', 'simulate', 'Study', 'simulated_study']
 
 # %% ../../nbs/04c_simulation.ipynb #e97ddb38
 import tempfile
@@ -211,7 +211,7 @@ class Study:
     truth: pd.DataFrame
     setup: Setup
 
-def study(setup=Setup(), n_images=20, annotators=2, seed=0, tracker=Tracker(), folder=None, **options) -> Study:
+def simulated_study(setup=Setup(), n_images=20, annotators=2, seed=0, tracker=Tracker(), folder=None, **options) -> Study:
     """A simulated study: the first `annotators` of ANNOTATORS (or a tuple of `Annotator`) label `n_images` built-in faces.
 
     `folder`: where the recordings are written, `<annotator>.tsv` (None: they are not kept). `options` go to `rbdm_nb.corpora.synthetic.load`. ValueError for more annotators than there are."""
