@@ -147,9 +147,8 @@ def physio_without_gaze(file):
     try: said = sidecar(file)
     except ValueError: return ""
     kind, columns = said.get("PhysioType"), said.get("Columns")
-    if "_eyetrack." in file.name or "RecordedEye" in said or "SampleCoordinateSystem" in said or "eye" in str(
-        kind).lower():
-        return ""
+    if "_eyetrack." in file.name or "eye" in str(kind).lower(): return ""
+    if "RecordedEye" in said or "SampleCoordinateSystem" in said: return ""
     part = next((p for p in file.name.split("_") if p.startswith("recording-")), "")
     if not isinstance(columns, list): return "" if "eye" in part or not part else f"{part}, no gaze"
     known = {n for names in COLUMNS.values() for n in names} - {"time", "timestamp", "eye_timestamp"}

@@ -36,10 +36,10 @@ class Setup:
         return cls(p.distance_cm, p.screen_diagonal_in, (p.screen_width, p.screen_height), p.image_px)
 
     def __post_init__(self):
-        if len(self.resolution) != 2 or not all(x > 0 for x in (self.distance_cm, self.screen_diagonal_in,
-                                                                self.image_px, *self.resolution)):
-            raise ValueError(f"distance, diagonal, resolution (width, height) and image side must be positive, got "
-                             f"{self}")
+        lengths = (self.distance_cm, self.screen_diagonal_in, self.image_px, *self.resolution)
+        if len(self.resolution) != 2 or not all(x > 0 for x in lengths):
+            raise ValueError("distance, diagonal, resolution (width, height) and image side must be positive, "
+                             f"got {self}")
 
     @property
     def pixel_cm(self) -> float:
@@ -207,10 +207,10 @@ def _convolved(points, weights, shape, c, radius):
     near, shift, weights = near[reach], (points - near)[reach], weights[reach]
     size = [fft.next_fast_len(s + 2*margin, real=True) for s in shape]
     disc = sum(k**2 for k in _offsets(size)) <= radius**2
-    covered = fft.rfft2(_counts((near + margin) @ (1, size[1]), None, size)*1., workers=-1)*fft.rfft2(disc*1.,
-            workers=-1)
-    heat, covered = (fft.irfft2(f, size, workers=-1) for f in (_spectrum(near, shift, weights, size, margin, c, disc),
-                                                               covered))
+    points_on = _counts((near + margin) @ (1, size[1]), None, size)
+    covered = fft.rfft2(points_on*1., workers=-1)*fft.rfft2(disc*1., workers=-1)
+    heat = _spectrum(near, shift, weights, size, margin, c, disc)
+    heat, covered = (fft.irfft2(f, size, workers=-1) for f in (heat, covered))
     for place, value, sign in _ring(near, shift, weights, size, margin, c, radius):
         heat += _counts(place, value, size); covered += _counts(place, sign, size)
     inner = tuple(slice(margin, margin + s) for s in shape)

@@ -6,10 +6,10 @@ __all__ = ['STATES', 'REASONS', 'HEADER', 'FIELDS', 'MESSAGE', 'ORIGINS', 'SAME'
            'content', 'complain', 'why_invalid', 'sampling_rate', 'find_gaps', 'message_line', 'read_eyetribe',
            'json_values', 'read_eyetribe_json', 'above', 'sidecar', 'bids_rows', 'unsaid', 'figures', 'shown_file',
            'presentation', 'screen_of', 'origin_of', 'from_top_left', 'unit_of_time', 'milliseconds', 'bids_table',
-           'bids_events', 'eye_of', 'eye_columns', 'bids_header', 'units_of', 'read_bids', 'numbers', 'in_order',
-           'wall_clock', 'message_times', 'column_name', 'table_rows', 'one_of_each', 'told_unit', 'read_fixations',
-           'person_of', 'told_apart', 'message_file', 'note_the_end', 'assemble', 'placed', 'read', 'Trial', 'matches',
-           'ends', 'rectangle', 'table_trials', 'joined']
+           'bids_events', 'eye_of', 'eye_columns', 'bids_header', 'units_of', 'check_positions', 'bids_times',
+           'read_bids', 'numbers', 'in_order', 'wall_clock', 'message_times', 'column_name', 'table_rows',
+           'one_of_each', 'told_unit', 'read_fixations', 'person_of', 'told_apart', 'message_file', 'note_the_end',
+           'assemble', 'placed', 'read', 'Trial', 'matches', 'ends', 'rectangle', 'table_trials', 'joined']
 
 # %% ../../nbs/04a_recordings.ipynb #6f2ec854
 import json, os, re, warnings, zlib
@@ -100,8 +100,8 @@ def why_invalid(x, y, state, setup):
     """(n,) text: "" for valid samples, else one of REASONS. `x`, `y` in screen pixels, NaN where missing; `state` bits
     or None."""
     x, y = np.asarray(x, float), np.asarray(y, float)
-    bits = (np.ones(len(x), int) if state is None else np.clip(np.nan_to_num(np.asarray(state, float)), 0,
-                                                               2**31 - 1).astype(int))
+    bits = np.ones(len(x), int)
+    if state is not None: bits = np.clip(np.nan_to_num(np.asarray(state, float)), 0, 2**31 - 1).astype(int)
     lost = (bits & STATES["gaze"] == 0) | (bits & (STATES["fail"] | STATES["lost"]) > 0)
     missing = ~(np.isfinite(x) & np.isfinite(y)) | ((x == 0) & (y == 0) & (state is not None))
     off = ((np.abs(x + .5 - setup.resolution[0]/2) > setup.resolution[0]/2)
@@ -418,6 +418,23 @@ def units_of(said, column):
     about = said.get(column)
     return about.get("Units") if isinstance(about, dict) else None
 
+def check_positions(said, columns, known, path):
+    "`ValueError` where the BIDS recording `path` has no column of positions, or they are not in screen pixels."
+    for c in "xy":
+        if not known[c] and "Columns" not in said:
+            raise ValueError(f"{path}: its JSON file names no Columns, and line 1 is no header")
+        if not known[c]: raise ValueError(f"{path}: no column {COLUMNS[c][0]!r}{suggest(COLUMNS[c][0], columns)}")
+        if (units := units_of(said, known[c]) or "pixel") not in ("pixel", "pixels", "px"):
+            raise ValueError(f"{path}: {known[c]} in {units}; only screen pixels can be read")
+
+def bids_times(rows, column, said, rate, path):
+    "(Times of `rows`, ms of their unit): those of `column`, or counted at `rate` Hz where there is none."
+    times = pd.to_numeric(rows[column], errors="coerce") if column else pd.Series(np.arange(len(rows))/rate)
+    try:
+        unit = unit_of_time(units_of(said, column)) if column else "s"
+        return times, milliseconds(times.dropna().to_numpy(), unit, rate)
+    except ValueError as e: raise ValueError(f"{path}: {e}") from None
+
 def read_bids(text, path, gaze, problems, eye=None):
     """(Samples, messages) of a BIDS recording, as DataFrames of text; `gaze` does not matter. `eye`: of a file with
     both, see `eye_columns`; which one it is stands in the samples' `attrs`.
@@ -426,18 +443,8 @@ def read_bids(text, path, gaze, problems, eye=None):
     said, columns, rate, start = bids_header(text, path)
     rows = bids_rows(text, columns, path, problems)
     known, which = eye_columns(rows, columns, said, eye, path)
-    for c in "xy":
-        if not known[c] and "Columns" not in said:
-            raise ValueError(f"{path}: its JSON file names no Columns, and line 1 is no header")
-        if not known[c]: raise ValueError(f"{path}: no column {COLUMNS[c][0]!r}{suggest(COLUMNS[c][0], columns)}")
-        if (units := units_of(said, known[c]) or "pixel") not in ("pixel", "pixels", "px"):
-            raise ValueError(f"{path}: {known[c]} in {units}; only screen pixels can be read")
-    times = (pd.to_numeric(rows[known["time"]], errors="coerce") if known["time"]
-             else pd.Series(np.arange(len(rows))/rate))
-    try:
-        ms = milliseconds(times.dropna().to_numpy(), unit_of_time(units_of(said, known["time"])) if known["time"]
-                          else "s", rate)
-    except ValueError as e: raise ValueError(f"{path}: {e}") from None
+    check_positions(said, columns, known, path)
+    times, ms = bids_times(rows, known["time"], said, rate, path)
     out = {"line": rows["line"], "timestamp": "", "time": (times*ms).astype(str), "fix": "", "state": "",
            "x": rows[known["x"]], "y": rows[known["y"]],
            "pupil": rows[known["pupil"]] if known["pupil"] else "nan"}

@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['ANNOTATORS', 'NEAREST', 'SHORTEST', 'LONGEST', 'STARTED', 'TRACKER_CLOCK', 'Annotator', 'places', 'shares',
-           'saccade_ms', 'stay', 'scan_path', 'session', 'answer', 'eye', 'Tracker', 'states', 'track', 'clock',
-           'sample_lines', 'log_text', 'known_fixations', 'simulate', 'Study', 'simulated_study']
+           'saccade_ms', 'stay', 'scan_path', 'session', 'course', 'answer', 'eye', 'Tracker', 'states', 'track',
+           'clock', 'sample_lines', 'log_text', 'known_fixations', 'simulate', 'Study', 'simulated_study']
 
 # %% ../../nbs/04c_simulation.ipynb #e97ddb38
 import tempfile
@@ -100,25 +100,30 @@ def session(images, annotator, setup, seed):
     for i in map(int, rng(seed, "order", annotator.name).permutation(len(images))):
         name, g = str(images.names[i]), rng(seed, "gaze", annotator.name, i)
         on = t + 1200
-        arrive, leave = (t + g.uniform(200, 300) if stops else 0., on + g.uniform(150, 250))
-        if stops:
-            stops[-1], arrive = ((*stops[-1][:3], arrive, *stops[-1][4:]),
-                                 arrive + float(saccade_ms(setup.angle_between(here, centre))))
+        arrive = t + g.uniform(200, 300) if stops else 0.
+        leave = on + g.uniform(150, 250)
+        if stops:      # the eye rests on the blank screen until it goes back to the middle
+            stops[-1] = (*stops[-1][:3], arrive, *stops[-1][4:])
+            arrive += float(saccade_ms(setup.angle_between(here, centre)))
         stops.append((name, "centre", arrive, leave, *centre))
         here = centre
-        for region, x, y, ms in scan_path(places(images.extras["landmarks"][i], images.extras["action_units"][i]),
-                                          annotator, setup, size, g):
+        regions = places(images.extras["landmarks"][i], images.extras["action_units"][i])
+        for region, x, y, ms in scan_path(regions, annotator, setup, size, g):
             arrive = leave + float(saccade_ms(setup.angle_between(here, (x, y))))
             leave, here = arrive + ms, (x, y)
             stops.append((name, region, arrive, leave, x, y))
-        messages += [(t, f"trial_start {name}"), (t + 500, "cross_on"), (t + 700, "cross_off"),
-                     (on, f"image_on {name}"),
-                     (leave - g.uniform(0, 100), f"response {answer(images, i, annotator, g)}"), (leave, "image_off")]
+        answered = leave - g.uniform(0, 100)
+        messages += course(name, t, on, answered, leave, answer(images, i, annotator, g))
         shown.append((name, on, leave))
         t = leave + 17
     messages.append((t, "stop_recording"))
     return (pd.DataFrame(stops, columns=["image", "region", "onset", "offset", "x", "y"]),
             pd.DataFrame(shown, columns=["image", "on", "off"]), messages)
+
+def course(name, start, on, answered, off, label) -> list:
+    "Messages of a trial with image `name` from `start` (ms): blank, cross, blank, the image from `on` to `off`."
+    return [(start, f"trial_start {name}"), (start + 500, "cross_on"), (start + 700, "cross_off"),
+            (on, f"image_on {name}"), (answered, f"response {label}"), (off, "image_off")]
 
 def answer(images, i, annotator, g):
     "Name of the class that the annotator gives to image `i`."
@@ -163,16 +168,17 @@ def track(fixations, until, setup, tracker, seed, name):
     `psize`; positions 0 where the eyes are not seen."""
     g, degree = rng(seed, "tracker", name), float(setup.to_pixels(1))
     times = np.arange(0, until, 1000/tracker.rate)
-    state, walk, noise = (states(times, tracker, g), g.normal(size=(len(times), 2)).cumsum(0)/np.sqrt(60*tracker.rate),
-                          g.normal(size=(len(times), 2)))
+    state = states(times, tracker, g)
+    walk = g.normal(size=(len(times), 2)).cumsum(0)/np.sqrt(60*tracker.rate)
+    noise = g.normal(size=(len(times), 2))
     seen = pd.Series(state & STATES["gaze"] > 0)
     raw = pd.DataFrame(eye(fixations, times) + degree*(tracker.drift*walk + tracker.noise*noise),
                        columns=["rawx", "rawy"]).where(seen)
     avg = raw.rolling(3, min_periods=1).mean().where(seen)
     recent = avg.rolling(4)
     fix = (recent.max() - recent.min()).sum(axis=1, skipna=False) <= 1.5*degree
-    out = pd.concat([raw, avg.set_axis(["avgx", "avgy"], axis=1)],
-                    axis=1).fillna(0.).round(4).assign(time=np.rint(times).astype(int), state=state, fix=fix & seen)
+    out = pd.concat([raw, avg.set_axis(["avgx", "avgy"], axis=1)], axis=1).fillna(0.).round(4)
+    out = out.assign(time=np.rint(times).astype(int), state=state, fix=fix & seen)
     out["psize"] = np.where(seen, np.round(21 + np.sin(times/9000) + .3*g.normal(size=len(times)), 4), 0.)
     return out[np.r_[True, g.random(len(times) - 1) >= tracker.dropped]].reset_index(drop=True)
 
