@@ -11,8 +11,7 @@ SOURCES = KNOWN.sources
 ROOTS = dict(   # name: (roots, what is left out), as the keys are made
     map=(("rbdm_nb.explain.relevance._fill", "rbdm_nb.explain.rules.deep_taylor"), ("rbdm_nb.explain.rules.METHODS",)),
     mask=(("rbdm_nb.masking.corpus_masks", "rbdm_nb.masking._perceptive"),
-          ("rbdm_nb.masking._negative", "rbdm_nb.masking._mean", "rbdm_nb.masking.random_mask", "rbdm_nb.gaze.comparison.derangement",
-           "rbdm_nb.masking.ellipse_mask", "rbdm_nb.masking.human_mask", "rbdm_nb.gaze.attention.average_fixations", "rbdm_nb.gaze.attention.Gaze")),
+          ("rbdm_nb.masking.MASKS", "rbdm_nb.masking.CONTROLS")),
     epoch=(("rbdm_nb.networks.training._train_span",), ("rbdm_nb.networks.training._drop_states", "rbdm_nb.reproducibility.environment")))
 
 
@@ -49,7 +48,7 @@ def test_every_function_in_reach_counts(what):
 @pytest.mark.parametrize("what, names", [
     ("map", "explain.relevance._slopes explain.relevance._guided explain.relevance._logits explain.relevance._nested explain.relevance._functional explain.layers._everywhere explain.layers._union "
             "explain.layers.call_of explain.layers.is_relu explain.layers.is_softmax explain.layers.is_linear explain.layers.Graph explain.rules.PARTS explain.relevance._POOLS explain.relevance.Explainer"),
-    ("mask", "gaze.perception.Setup masking._disc masking._dilate gaze.perception.top_pixels masking.resize_relevance masking.Masks masking._make"),
+    ("mask", "gaze.perception.Setup masking._disc masking._dilate gaze.perception.top_pixels explain.relevance.resize_relevance masking.Masks masking._make"),
     ("epoch", "networks.training._fetch networks.training.augment networks.training.compiled networks.training._colours networks.training._load_state networks.architectures.build reproducibility.rng")])
 def test_what_lists_kept_by_hand_had_forgotten(what, names):
     found = {f"{m}.{n}" for m, n in version(what)[1]}
@@ -155,7 +154,7 @@ def test_a_method_of_ones_own_counts():
 
 def test_masks_do_not_share_a_version():
     from rbdm_nb.masking import CONTROLS, MASKS, _code
-    versions = [_code(name) for name in (*MASKS[1:], *CONTROLS, "human")]
+    versions = [_code(name) for name in (*(*MASKS, *CONTROLS)[1:], "human")]
     assert len(set(versions)) == len(versions)
     assert "masking.random_mask" not in reached("rbdm_nb.masking.mean_mask")
 

@@ -5,10 +5,10 @@ from rbdm_nb import masking
 from rbdm_nb.gaze import attention
 from rbdm_nb.gaze.attention import Gaze, average_fixations
 from rbdm_nb.gaze.comparison import derangement
-from rbdm_nb.masking import (CONTROLS, MASKS, corpus_masks, ellipse_mask, human_mask, human_masks, make_mask, mean_mask, negative_mask, perceptive_mask,
-                             random_mask, resize_relevance)
+from rbdm_nb.masking import (CONTROLS, MASKS, Mask, corpus_masks, ellipse_mask, human_mask, human_masks, look_of, make_mask,
+                             mean_mask, negative_mask, perceptive_mask, random_mask)
 from rbdm_nb.gaze.perception import Setup, fixation_heatmap, network_fixations
-from rbdm_nb.explain.relevance import Maps
+from rbdm_nb.explain.relevance import Maps, resize_relevance
 from rbdm_nb.reproducibility import fresh_process
 from rbdm_nb.store import Store
 
@@ -100,7 +100,7 @@ def kept(tmp_path):
     return store, Maps(array, None, entry)
 
 
-@pytest.mark.parametrize("name", (*MASKS[1:], *CONTROLS))
+@pytest.mark.parametrize("name", (*MASKS, *CONTROLS)[1:])
 def test_corpus_masks_are_the_masks_of_its_maps(kept, name):
     store, relevance = kept
     small = resize_relevance(relevance.relevance[:], 12)
@@ -135,14 +135,53 @@ def write_tables(folder, people, points):
         (folder/f"person{name}.csv").write_text("\n".join(["image,x,y,duration,label", *rows]))
 
 
+def test_a_mask_is_one_entry(kept, monkeypatch):
+    "One line in a table, and everything that takes a mask by name knows it."
+    def left(r, seed): return np.broadcast_to(np.arange(r.shape[2]) < r.shape[2]//2 + seed, r.shape)
+    monkeypatch.setitem(CONTROLS, "left", Mask("left", left, ("seed",), look=("crimson", "*")))
+    store, relevance = kept
+    expected = np.broadcast_to(np.arange(12) < 7, (11, 12, 12))
+    assert (make_mask("left", resize_relevance(relevance.relevance[:], 12), seed=1) == expected).all()
+    masks = corpus_masks(store, relevance, "left", 12, seed=1)
+    assert (masks[:] == expected).all() and masks.entry.inputs["seed"] == 1
+    assert look_of("left") == ("crimson", "*") != look_of("leftt")
+    def left(r, seed): return np.broadcast_to(np.arange(r.shape[2]) < seed, r.shape)
+    monkeypatch.setitem(CONTROLS, "left", Mask("left", left, ("seed",)))   # its code is part of the key
+    assert (corpus_masks(store, relevance, "left", 12, seed=1)[:] == (np.arange(12) < 1)).all()
+    with pytest.raises(ValueError, match="did you mean 'left'"): make_mask("lefft", relevance.relevance[:])
+
+
+def test_a_mask_that_sees_all_rows(kept, monkeypatch):
+    "In chunks as at once: the maps of the whole corpus, at the size of the masks."
+    store, relevance = kept
+    def brighter(maps, rows): return maps[rows] > np.mean([maps[k:k + 1] for k in range(len(maps))])
+    monkeypatch.setitem(CONTROLS, "brighter", Mask("brighter", brighter, ("rows",)))
+    parts = masking._kept
+    monkeypatch.setattr(masking, "_kept", lambda *a, **k: parts(*a, chunk=4, **k))
+    masks = corpus_masks(store, relevance, "brighter", 12)
+    small = resize_relevance(relevance.relevance[:], 12)
+    assert (masks[:] == make_mask("brighter", small)).all() and (masks[:] == (small > small.mean())).mean() > .999
+
+
+def test_what_is_no_mask_is_refused(kept, monkeypatch):
+    store, relevance = kept
+    for make, needs in ((lambda r: r, ()), (lambda r: r > 0, ("fixations",)), (lambda r: (r > 0)[0], ())):
+        monkeypatch.setitem(CONTROLS, "wrong", Mask("wrong", make, needs))
+        with pytest.raises(ValueError, match="wrong"): corpus_masks(store, relevance, "wrong", 12)
+        with pytest.raises(ValueError, match="wrong"): make_mask("wrong", relevance.relevance[:])
+    with pytest.raises(ValueError, match="did you mean 'seed'"): Mask("wrong", mean_mask, ("seeds",))
+    with pytest.raises(ValueError, match="average_fixations"): corpus_masks(store, relevance, "perceptive", 12, fixations=0)
+
+
 def test_fixations_flow_from_the_recordings(kept, tmp_path):
-    "Zero fixations stand for the average number in the recordings."
+    "The average number in the recordings is what the perceptive mask takes."
     store, relevance = kept
     folder = tmp_path/"recordings"; folder.mkdir()
     for points in (3, 7):
         write_tables(folder, 2, points)
         assert average_fixations(store, str(folder)) == points
-        assert (corpus_masks(store, relevance, "perceptive", 12, recordings=str(folder))[:] == perceptive_mask(resize_relevance(relevance.relevance[:], 12), points)).all()
+        masks = corpus_masks(store, relevance, "perceptive", 12, average_fixations(store, str(folder)))
+        assert (masks[:] == perceptive_mask(resize_relevance(relevance.relevance[:], 12), points)).all()
 
 
 def test_the_average_is_counted_once(kept, tmp_path, monkeypatch):

@@ -200,7 +200,7 @@ def test_stored_maps_and_their_masks_count_them(tmp_path, capsys):
         said = capsys.readouterr().out
         assert kept.entry.meta["empty"] == kept.empty == kept.entry.meta["not_positive"] == 8
         assert "8 of 8 relevance maps" in said and "start='over_mean'" in said
-    for name in (*MASKS[1:], *CONTROLS):
+    for name in (*MASKS, *CONTROLS)[1:]:
         masks = corpus_masks(Store(tmp_path), kept, name, 12, fixations=3)
         assert "8 of 8 maps are zero everywhere" in capsys.readouterr().out and len(masks) == 8
     over = maps(model, corpus, prepare, Store(tmp_path), batch_size=5, start="over_mean", trainer="negative")
@@ -212,7 +212,7 @@ def test_stored_maps_and_their_masks_count_them(tmp_path, capsys):
 def test_masks_of_maps_that_say_nothing_are_told():
     r = np.random.default_rng(0).random((5, 8, 8))
     r[1], r[3] = 0, 0.25
-    for make in (mean_mask, negative_mask, lambda r: perceptive_mask(r, 3), *(lambda r, name=name: make_mask(name, r, 3) for name in (*MASKS[1:], *CONTROLS))):
+    for make in (mean_mask, negative_mask, lambda r: perceptive_mask(r, 3), *(lambda r, name=name: make_mask(name, r, 3) for name in (*MASKS, *CONTROLS)[1:])):
         said = told(lambda: make(r))
         assert len(said) == 1 and "2 of 5 maps say nothing: 1 are zero everywhere, 1 constant" in said[0]
         assert not told(lambda: make(r[[0, 2, 4]]))

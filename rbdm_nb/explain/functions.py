@@ -9,9 +9,8 @@ import importlib.metadata, inspect
 import cv2, numpy as np, zarr
 from lime.lime_image import LimeImageExplainer
 from skimage.segmentation import slic
-from ..masking import resize_relevance
+from .relevance import Maps, resize_relevance
 from ..project import progress, suggest
-from .relevance import Maps
 from ..reproducibility import numerics, rng
 from ..store import code_version, resumable_array
 
@@ -257,7 +256,7 @@ def combine(maps, how:str="mean", weights=None) -> np.ndarray:
     Each is scaled to `shares` first. `how`: mean, max or product (geometric mean); `weights`: one a Trainer, equal for None.
     `ValueError` for maps of unequal shape and for unfit weights."""
     w, shapes = _weights(weights, len(maps), how), [np.shape(m) for m in maps]
-    if len(set(shapes)) > 1: raise ValueError(f"maps have unequal shapes {', '.join(map(str, shapes))}; bring them to one size with masking.resize_relevance")
+    if len(set(shapes)) > 1: raise ValueError(f"maps have unequal shapes {', '.join(map(str, shapes))}; bring them to one size with explain.relevance.resize_relevance")
     r = np.stack([shares(m) for m in maps])
     voice = w[:, None, None, None]*r.any((2, 3), keepdims=True)
     total = voice.sum(0)

@@ -6,8 +6,8 @@ __all__ = ['keras', 'unit_regions', 'mass_accuracy', 'rank_accuracy', 'pointing_
 
 # %% ../../nbs/03d_localisation.ipynb #17e26edb
 import cv2, numpy as np, pandas as pd, tensorflow as tf
+from scipy.stats import spearmanr
 from ..project import progress
-from ..gaze.perception import spearman
 from .relevance import Explainer
 from ..reproducibility import rng
 from .functions import shares
@@ -103,9 +103,15 @@ def _permute(layer, seed, number):
 
 def _mean(values): return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
+def _rank_correlation(a, b):
+    "Spearman's rank correlation of two maps, -1 to 1; nan if one of them is constant."
+    if np.ptp(a) == 0 or np.ptp(b) == 0: return np.nan
+    return spearmanr(np.ravel(a), np.ravel(b)).statistic
+
 def _likeness(before, after):
     "Mean rank correlation of pairs of maps and of their magnitudes, and the number of pairs without a constant map."
-    values, magnitudes = (np.array([spearman(f(a), f(b)) for a, b in zip(before, after)]) for f in (np.asarray, np.abs))
+    values, magnitudes = (np.array([_rank_correlation(f(a), f(b)) for a, b in zip(before, after)])
+                          for f in (np.asarray, np.abs))
     return dict(spearman=_mean(values), magnitudes=_mean(magnitudes), images=int(np.isfinite(values).sum()))
 
 # %% ../../nbs/03d_localisation.ipynb #044fca6d

@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['keras', 'L', 'STARTS', 'with_backward', 'forward', 'Step', 'Nested', 'copy_network', 'whole_network', 'probe',
            'compare', 'method_of', 'compared', 'start', 'empty_maps', 'Explainer', 'layer_maps', 'ledger', 'Maps',
-           'maps', 'input_bounds']
+           'maps', 'input_bounds', 'resize_relevance']
 
 # %% ../../nbs/03_relevance.ipynb #7b041697
 import contextlib, inspect, math, warnings
@@ -740,3 +740,11 @@ def _fill(entry, model, corpus, prepare, method, batch_size, start, rows=256):
                     beside=dict(predictions=((n, explainer.classes), "float32")))
     logits = zarr.open_array(entry.path/"predictions.zarr", mode="r")[:]
     entry.finish(images=n, empty=int(empty_maps(relevance).sum()), not_positive=int(explainer.undecided(logits).sum()))
+
+# %% ../../nbs/03_relevance.ipynb #f406cf0e
+def resize_relevance(relevance, size:int) -> np.ndarray:
+    "Maps (n, h, w) as float32 (n, size, size): averaged by area when shrinking, bilinear when enlarging."
+    r = np.asarray(relevance, "float32")
+    if r.shape[1:] == (size, size): return r
+    method = "area" if size < r.shape[1] else "bilinear"
+    return tf.image.resize(r[..., None], (size, size), method=method)[..., 0].numpy()

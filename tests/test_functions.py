@@ -233,7 +233,7 @@ def test_masks_from_one_and_from_two_trainers(tmp_path, corpus):
     for share, m in ((.25, a), (.75, b)): votes[np.arange(6), m.predictions[:].argmax(1)] += share
     assert np.allclose(both.predictions[:], votes)
     for m in (a, both):
-        for name in MASKS[1:]: assert np.array_equal(corpus_masks(store, m, name, 16, fixations=9)[:], make_mask(name, m.relevance[:], 9))
+        for name in (*MASKS,)[1:]: assert np.array_equal(corpus_masks(store, m, name, 16, fixations=9)[:], make_mask(name, m.relevance[:], 9))
     assert combined_maps(store, [both, a], "max", size=8).relevance.shape == (6, 8, 8)
     three = function_maps(lambda x: simple(x)[:, :3], few, store, "occlusion", trainer="three")
     with pytest.raises(ValueError, match="4, 3 classes"): combined_maps(store, [a, three])
