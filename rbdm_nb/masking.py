@@ -18,14 +18,16 @@ from .store import Entry, Store, code_version, resumable_array
 
 # %% ../nbs/05_masking.ipynb #5d8e2f02
 def _tell_constant(relevance, consequence, blind=None):
-    "`relevance` (N, H, W), checked; one warning with the number of its maps that rank no pixels, or of those that are `blind` (N,) bool."
+    """`relevance` (N, H, W), checked; one warning with the number of its maps that rank no pixels, or of those that
+    are `blind` (N,) bool."""
     r = checked_relevance(relevance)
     zero = ~r.any((1, 2))
     constant = zero | (r.max((1, 2)) == r.min((1, 2))) & (r[0].size > 1)
     nothing = constant if blind is None else constant | blind
     if nothing.any():
         others = f", {(nothing & ~constant).sum()} have no positive value" if (nothing & ~constant).any() else ""
-        warnings.warn(f"{nothing.sum()} of {len(r)} maps say nothing: {zero.sum()} are zero everywhere, {(constant & ~zero).sum()} constant{others}; {consequence}", stacklevel=3)
+        warnings.warn(f"{nothing.sum()} of {len(r)} maps say nothing: {zero.sum()} are zero everywhere, "
+                      f"{(constant & ~zero).sum()} constant{others}; {consequence}", stacklevel=3)
     return r
 
 # %% ../nbs/05_masking.ipynb #feb8bea0
@@ -81,31 +83,39 @@ def _perceptive(r, fixations, visual_span=None):
     return _dilate(points, span/2)
 
 def perceptive_mask(relevance, fixations:int, visual_span:float=None) -> np.ndarray:
-    """Keep what is within half a visual span of the `fixations` most relevant pixels: (N, H, W) -> (N, H, W) bool (5.4).
+    """Keep what is within half a visual span of the `fixations` most relevant pixels: (N, H, W) -> (N, H, W) bool
+    (5.4).
 
     `visual_span` in pixels of the map; None takes the study's share of its height (5.3.1). A map without positive
-    relevance is hidden whole, one of a constant above 0 keeps the first pixels in reading order; both with a warning."""
+    relevance is hidden whole, one of a constant above 0 keeps the first pixels in reading order; both with a
+    warning."""
     r = checked_relevance(relevance)
     return _perceptive(_tell_constant(r, _FIRST_FIXATED, _never_fixated(r)), fixations, visual_span)
 
 # %% ../nbs/05_masking.ipynb #68aa5692
 def human_mask(fixations, size:int, visual_span:float=None) -> np.ndarray:
-    """Keep what was perceived around people's `fixations`: for each image (n, 2) x, y in shares of its side, 0 to 1 -> (N, size, size) bool (5.4, 6).
+    """Keep what was perceived around people's `fixations`: for each image (n, 2) x, y in shares of its side, 0 to 1 ->
+    (N, size, size) bool (5.4, 6).
 
-    `visual_span` in pixels of the mask; None takes the study's share (5.3.1). An image without fixations is hidden whole."""
+    `visual_span` in pixels of the mask; None takes the study's share (5.3.1). An image without fixations is hidden
+    whole."""
     span = Setup().relative_span()*size if visual_span is None else visual_span
     pixels = [np.asarray(points, float).reshape(-1, 2)*size - 0.5 for points in fixations]
-    return np.stack([fixation_heatmap(points, (size, size), span, span/2) != 0 for points in pixels]) if pixels else np.zeros((0, size, size), bool)
+    return np.stack([fixation_heatmap(points, (size, size), span, span/2) != 0
+                     for points in pixels]) if pixels else np.zeros((0, size, size), bool)
 
 # %% ../nbs/05_masking.ipynb #57dd5841
 def random_mask(kept, seed:int=0, first:int=0) -> np.ndarray:
-    "Keep as many pixels as `kept` (N, H, W) bool does of each image, at random places, which depend on `seed` and the image's number, `first` + its index, alone."
+    """Keep as many pixels as `kept` (N, H, W) bool does of each image, at random places, which depend on `seed` and
+    the image's number, `first` + its index, alone."""
     mask = np.zeros(kept.shape, bool)
-    for i, count in enumerate(kept.sum((1, 2))): mask[i].flat[rng(seed, "random mask", first + i).permutation(mask[i].size)[:count]] = True
+    for i, count in enumerate(kept.sum((1, 2))):
+        mask[i].flat[rng(seed, "random mask", first + i).permutation(mask[i].size)[:count]] = True
     return mask
 
 def ellipse_mask(kept, aspect:float=1.3) -> np.ndarray:
-    "Keep as many pixels as `kept` (N, H, W) bool does of each image: the inside of a centred ellipse, `aspect` times as tall as wide, as a face is."
+    """Keep as many pixels as `kept` (N, H, W) bool does of each image: the inside of a centred ellipse, `aspect`
+    times as tall as wide, as a face is."""
     y, x = np.ogrid[:kept.shape[1], :kept.shape[2]]
     distance = ((y - (kept.shape[1] - 1)/2)/aspect)**2 + (x - (kept.shape[2] - 1)/2)**2
     rank = np.empty(distance.size, int)
@@ -122,7 +132,8 @@ NEEDS = {"fixations": "how many pixels are taken for fixations",
 class Mask:
     "A way to mask, as data: one of these is all that a mask takes. `ValueError` for needs that nobody can fill."
     name: str                                 # in parameters, tables and keys
-    make: Callable = None                     # of maps (N, H, W) and what it needs, by name: bool (N, H, W), True = keep
+    # of maps (N, H, W) and what it needs, by name: bool (N, H, W), True = keep
+    make: Callable = None
     needs: tuple = ()                         # names out of NEEDS
     paper: bool = False                       # one of the paper's (5.4); else a control
     look: tuple = ("#666666", "8")            # colour and marker of its curves, as matplotlib takes them
@@ -130,7 +141,8 @@ class Mask:
 
     def __post_init__(self):
         for need in self.needs:
-            if need not in NEEDS: raise ValueError(f"mask {self.name}: nothing is called {need!r}{suggest(need, NEEDS)}")
+            if need not in NEEDS:
+                raise ValueError(f"mask {self.name}: nothing is called {need!r}{suggest(need, NEEDS)}")
 
 # %% ../nbs/05_masking.ipynb #84c0d6cf
 _AS_MEAN = "their mean mask hides nothing"
@@ -155,7 +167,8 @@ CONTROLS = {mask.name: mask for mask in _TABLE if not mask.paper}
 def mask_named(name:str) -> Mask:
     "The `Mask` called `name`, of MASKS or CONTROLS; `ValueError` for none and for unknown names."
     known = {n: mask for n, mask in {**MASKS, **CONTROLS}.items() if mask.make}
-    if name not in known: raise ValueError(f"mask must be one of {', '.join(known)}, got {name!r}{suggest(name, known)}")
+    if name not in known:
+        raise ValueError(f"mask must be one of {', '.join(known)}, got {name!r}{suggest(name, known)}")
     return known[name]
 
 def look_of(name:str) -> tuple:
@@ -170,7 +183,8 @@ def _needed(mask, fixations, seed):
     return {n: value for n, value in dict(fixations=fixations, seed=seed).items() if n in mask.needs}
 
 def _make(mask, given, rows, needed):
-    "`mask` of the images `rows`, a slice, out of all that is `given`; `ValueError` if what its function makes is no mask."
+    """`mask` of the images `rows`, a slice, out of all that is `given`; `ValueError` if what its function makes is
+    no mask."""
     if "rows" in mask.needs: made = mask.make(given, rows=rows, **needed)
     else: made = mask.make(given[rows], **needed)
     made, want = np.asarray(made), (rows.stop - rows.start, *given.shape[1:])
@@ -208,12 +222,14 @@ class Masks:
 
 # %% ../nbs/05_masking.ipynb #a3ce4584
 def _code(name):
-    "Version of the code that decides the values of mask `name`. The tables do not count: of them, only its own function does."
+    """Version of the code that decides the values of mask `name`. The tables do not count: of them, only its own
+    function does."""
     roots = (human_masks,) if name == "human" else (corpus_masks, mask_named(name).make)
     return code_version(*roots, without=("rbdm_nb.masking.MASKS", "rbdm_nb.masking.CONTROLS"))
 
 def _kept(store, n, size, name, compute, chunk=1024, **key) -> Masks:
-    "`n` masks of side `size`, made by `compute(start, stop)` -> bool (n, size, size) or taken from `store`, under `key`."
+    """`n` masks of side `size`, made by `compute(start, stop)` -> bool (n, size, size) or taken from `store`, under
+    `key`."""
     entry = store.entry("masks", mask=name, size=size, code=_code(name), **key)
     def packed(start, stop): return np.packbits(compute(start, stop).reshape(stop - start, -1), axis=1)
     with entry.lock():
@@ -252,7 +268,8 @@ def corpus_masks(store:Store, relevance:Maps, name:str, size:int, fixations:int=
     mask = mask_named(name)
     needed = _needed(mask, fixations, seed)
     if relevance.empty:
-        print(f"{relevance.empty} of {relevance.relevance.shape[0]} maps are zero everywhere; {name} mask: {mask.constant}")
+        print(f"{relevance.empty} of {relevance.relevance.shape[0]} maps are zero everywhere; {name} mask: "
+              f"{mask.constant}")
     return _masks(store, relevance, mask, size, needed)
 
 # %% ../nbs/05_masking.ipynb #189ce86d
