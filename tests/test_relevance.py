@@ -1,5 +1,6 @@
 "Relevance: whole networks, bad input, the ledger, and maps of a corpus that survive a kill."
 import os, subprocess, sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest, tensorflow as tf
 from rbdm_nb.explain.relevance import METHODS, Explainer, layer_maps, maps
@@ -363,6 +364,26 @@ class Toy:
     corpus, split = "toy", "train"
     def __init__(self, n): self.images, self.digest = rng(n).integers(0, 256, (n, 17, 17, 3), "uint8"), f"toy {n}"
     def __len__(self): return len(self.images)
+
+
+def test_a_method_is_one_entry(tmp_path, monkeypatch):
+    "One function in METHODS, and everything that takes a method by name knows it."
+    from rbdm_nb.store import Store
+    def half_z():
+        "Half of the z-rule's relevance."
+        z = METHODS["lrp_z"]()
+        return replace(z, kernel=replace(z.kernel, shares=tuple(replace(s, weight=.5) for s in z.kernel.shares)))
+    monkeypatch.setitem(METHODS, "half_z", half_z)
+    i = L.Input((5, 5, 3))
+    model = filled(keras.Model(i, L.Dense(4, use_bias=False)(L.Flatten()(i))), 3)
+    corpus, store = Toy(6), Store(str(tmp_path))
+    prepare = lambda x: x[:, :5, :5].astype("float32")/255
+    images = prepare(corpus.images[:])
+    np.testing.assert_allclose(Explainer(model, "half_z")(images), Explainer(model, "lrp_z")(images)/2, atol=1e-6)
+    kept = {name: maps(model, corpus, prepare, store, name, trainer="toy") for name in ("half_z", "lrp_z")}
+    np.testing.assert_allclose(kept["half_z"].relevance[:], kept["lrp_z"].relevance[:]/2, atol=1e-6)
+    assert kept["half_z"].entry.key != kept["lrp_z"].entry.key
+    with pytest.raises(ValueError, match="did you mean 'half_z'"): Explainer(model, "haf_z")
 
 
 def toy_maps(folder, kill_at=None):

@@ -142,9 +142,8 @@ def randomisation(model, images, method="deep_taylor", bounds=None, cascade:bool
     explainer, layers = Explainer(clone, method, bounds), weighted_layers(clone)
     if not layers: raise ValueError(f"model {model.name!r} has no weights to randomise")
     before, logits = explainer.explain(images, tell=False)
-    trained, compared, rows = [layer.get_weights()
-                               for layer in layers], set(np.linspace(len(layers) - 1, 0, steps
-                                                                     or len(layers)).round().astype(int)), []
+    trained, rows = [layer.get_weights() for layer in layers], []
+    compared = set(np.linspace(len(layers) - 1, 0, steps or len(layers)).round().astype(int))
     for k, layer in enumerate(progress(layers, desc=f"randomisation, {explainer.name}", leave=False)):
         if k and not cascade: layers[k - 1].set_weights(trained[k - 1])
         _permute(layer, seed, k)

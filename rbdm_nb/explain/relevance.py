@@ -676,8 +676,8 @@ class Explainer:
         relevance = [np.concatenate(parts) for parts in zip(*(r for r, _ in batches))]
         if not all(np.isfinite(r).all() for r in relevance):
             raise FloatingPointError("relevance is not finite; look for NaN, infinite or extreme weights in the model")
-        logits, relevance = np.concatenate([logits for _, logits in batches]), [r.sum(-1) if r.ndim > 2 else r
-                                                                                for r in relevance]
+        logits = np.concatenate([logits for _, logits in batches])
+        relevance = [r.sum(-1) if r.ndim > 2 else r for r in relevance]
         if tell: _tell_undecided(self, relevance, logits, target)
         return _alone(relevance), logits
 

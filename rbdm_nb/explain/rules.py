@@ -333,8 +333,8 @@ def cnn_fixations() -> Method:
     "Pixels that the decision can be traced to, 1, all others 0 (Mopuri et al. 2018)."
     return Method(FIXATE, affine=PASS, sum=FIXATE, relu=PASS, start="one", fold=True)
 
-METHODS = {f.__name__: f for f in (gradient, input_x_gradient, integrated_gradients, smoothgrad, guided_backprop, lrp_z,
-                                   lrp_epsilon, lrp_gamma,
-                                   lrp_alpha_beta, lrp_wsquare, lrp_flat, deep_taylor, deep_taylor_innvestigate2,
-                                   deep_taylor_bounded,
-                                   deep_taylor_canonized, lrp_composite, lrp_argmax, cnn_fixations)}
+METHODS = {f.__name__: f for f in (   # a method is a function here
+    gradient, input_x_gradient, integrated_gradients, smoothgrad, guided_backprop,
+    lrp_z, lrp_epsilon, lrp_gamma, lrp_alpha_beta, lrp_wsquare, lrp_flat,
+    deep_taylor, deep_taylor_innvestigate2, deep_taylor_bounded, deep_taylor_canonized,
+    lrp_composite, lrp_argmax, cnn_fixations)}
