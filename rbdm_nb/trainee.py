@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
 from .corpora.datasets import in_both
-from .masking import Masks, corpus_masks
+from .gaze.attention import average_fixations
+from .masking import Masks, corpus_masks, mask_named
 from .project import output as output_folder, save_text, write_atomic
 from .explain.relevance import maps
 from .reproducibility import numerics
@@ -51,7 +52,9 @@ def masks_of(store:Store, p, mask:str, seed:int=0) -> tuple:
     if mask == "none": return None, None, None
     learn, trainer = faces(p)[0], trainer_from(store, p)
     relevance = maps(trainer.model, learn, trainer.prepare, store, p.method, trainer=trainer.key)
-    return corpus_masks(store, relevance, mask, p.image_size, p.fixations, p.recordings, seed), trainer, relevance
+    fixations = p.fixations
+    if "fixations" in mask_named(mask).needs and not fixations: fixations = average_fixations(store, p.recordings)
+    return corpus_masks(store, relevance, mask, p.image_size, fixations, seed), trainer, relevance
 
 # %% ../nbs/06_trainee.ipynb #53d19292
 def condition_name(mask:str, switch_epoch:int) -> str:

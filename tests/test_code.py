@@ -11,9 +11,7 @@ SOURCES = KNOWN.sources
 ROOTS = dict(   # name: (roots, what is left out), as the keys are made
     map=(("rbdm_nb.explain.relevance._fill", "rbdm_nb.explain.rules.deep_taylor"), ("rbdm_nb.explain.rules.METHODS",)),
     mask=(("rbdm_nb.masking.corpus_masks", "rbdm_nb.masking._perceptive"),
-          ("rbdm_nb.masking._negative", "rbdm_nb.masking._mean", "rbdm_nb.masking.random_mask",
-           "rbdm_nb.gaze.comparison.derangement", "rbdm_nb.masking.ellipse_mask", "rbdm_nb.masking.human_mask",
-           "rbdm_nb.gaze.attention.average_fixations", "rbdm_nb.gaze.attention.Gaze")),
+          ("rbdm_nb.masking.MASKS", "rbdm_nb.masking.CONTROLS")),
     epoch=(("rbdm_nb.networks.training._train_span",),
            ("rbdm_nb.networks.training._drop_states", "rbdm_nb.reproducibility.environment")))
 
@@ -54,7 +52,7 @@ def test_every_function_in_reach_counts(what):
     ("map", "relevance._slopes relevance._guided relevance._logits relevance._nested relevance._functional "
             "layers._everywhere layers._union layers.call_of layers.is_relu layers.is_softmax layers.is_linear "
             "layers.Graph rules.PARTS relevance._POOLS relevance.Explainer"),
-    ("mask", "perception.Setup masking._disc masking._dilate perception.top_pixels masking.resize_relevance "
+    ("mask", "perception.Setup masking._disc masking._dilate perception.top_pixels relevance.resize_relevance "
              "masking.Masks masking._make"),
     ("epoch", "training._fetch training.augment training.compiled training._colours training._load_state "
               "architectures.build reproducibility.rng")])
@@ -169,7 +167,7 @@ def test_a_method_of_ones_own_counts():
 
 def test_masks_do_not_share_a_version():
     from rbdm_nb.masking import CONTROLS, MASKS, _code
-    versions = [_code(name) for name in (*MASKS[1:], *CONTROLS, "human")]
+    versions = [_code(name) for name in (*(*MASKS, *CONTROLS)[1:], "human")]
     assert len(set(versions)) == len(versions)
     assert "masking.random_mask" not in reached("rbdm_nb.masking.mean_mask")
 

@@ -1,4 +1,5 @@
-"Relevance of any function: against slow versions and the lime package itself, whatever the batches, killed and resumed, with rubbish."
+"""Relevance of any function: against slow versions and the lime package itself, whatever the batches, killed and
+resumed, with rubbish."""
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
@@ -7,17 +8,21 @@ from sklearn.linear_model import LogisticRegression
 from rbdm_nb.corpora.datasets import load
 from rbdm_nb.masking import MASKS, corpus_masks, make_mask
 from rbdm_nb.reproducibility import rng
-from rbdm_nb.explain.functions import COMBINATIONS, SOURCES, combine, combined_maps, function_maps, lime, occlusion, rise, rise_mask, shares, superpixels
+from rbdm_nb.explain.functions import (COMBINATIONS, SOURCES, combine, combined_maps, function_maps, lime, occlusion,
+                                       rise, rise_mask, shares, superpixels)
 from rbdm_nb.store import Store
 
 FEW = dict(occlusion=dict(window=5, stride=3), rise=dict(masks=30, cells=4), lime=dict(samples=30, segments=6))
-METHODS = {name: (lambda predict, images, target=None, f=pair[0], o=FEW[name], **more: f(predict, images, target, **o | more)) for name, pair in SOURCES.items()}
+METHODS = {name: (lambda predict, images, target=None, f=pair[0], o=FEW[name],
+                  **more: f(predict, images, target, **o | more)) for name, pair in SOURCES.items()}
 
 
 def parts(images):
-    "A function whose score of an image depends on that image alone, to the last bit: brightness of three stripes, not linear."
+    """A function whose score of an image depends on that image alone, to the last bit: brightness of three stripes,
+    not linear."""
     x = np.asarray(images, "float64")
-    return np.stack([np.stack([np.sin(s.sum()/s.size/40) + s.max()/255 for s in np.array_split(image, 3)]) for image in x])
+    return np.stack([np.stack([np.sin(s.sum()/s.size/40) + s.max()/255 for s in np.array_split(image, 3)])
+                     for image in x])
 
 
 def faces(n=5, size=17, dtype="uint8"):
@@ -79,20 +84,25 @@ RUBBISH = [
 @pytest.mark.parametrize("predict,options,error,message", RUBBISH)
 def test_rubbish_is_refused_in_words(name, predict, options, error, message):
     images = options.get("images", faces())
-    with pytest.raises(error) as told: METHODS[name](predict, images, **{k: v for k, v in options.items() if k != "images"})
+    with pytest.raises(error) as told:
+        METHODS[name](predict, images, **{k: v for k, v in options.items() if k != "images"})
     assert message in str(told.value)
 
 
 @pytest.mark.parametrize("call,message", [
-    (lambda: occlusion(parts, faces(), window=18), "1 to 17"), (lambda: occlusion(parts, faces(), window=4, stride=0), "stride"),
-    (lambda: rise(parts, faces(), masks=0), "masks"), (lambda: rise(parts, faces(), cells=0), "cells"), (lambda: rise(parts, faces(), keep=1.5, masks=2), "keep"),
-    (lambda: lime(parts, faces(), samples=1), "samples"), (lambda: lime(parts, faces(), segments=lambda x: x), "integers")])
+    (lambda: occlusion(parts, faces(), window=18), "1 to 17"),
+    (lambda: occlusion(parts, faces(), window=4, stride=0), "stride"),
+    (lambda: rise(parts, faces(), masks=0), "masks"), (lambda: rise(parts, faces(), cells=0), "cells"),
+    (lambda: rise(parts, faces(), keep=1.5, masks=2), "keep"),
+    (lambda: lime(parts, faces(), samples=1), "samples"),
+    (lambda: lime(parts, faces(), segments=lambda x: x), "integers")])
 def test_options_without_sense(call, message):
     with pytest.raises(ValueError, match=message): call()
 
 
 def test_classes_that_come_and_go():
-    with pytest.raises(ValueError, match="3 and 4 classes"): rise(lambda x: np.ones((len(x), 3 + (len(x) == 2))), faces(1), masks=8, cells=2, batch_size=7)
+    with pytest.raises(ValueError, match="3 and 4 classes"):
+        rise(lambda x: np.ones((len(x), 3 + (len(x) == 2))), faces(1), masks=8, cells=2, batch_size=7)
 
 
 def test_occlusion_against_loops():
@@ -123,7 +133,8 @@ def test_masks_of_rise(shape, cells):
     assert masks.shape == (3000, *shape) and masks.min() >= 0 and masks.max() <= 1 + 1e-6
     error = masks.std(0)/np.sqrt(3000)
     assert (np.abs(masks.mean(0) - .3) < 5*error).all()
-    assert np.array_equal(rise_mask(2, shape, cells, .3, 1), masks[2]) and not np.array_equal(rise_mask(2, shape, cells, .3, 2), masks[2])
+    assert np.array_equal(rise_mask(2, shape, cells, .3, 1),
+                          masks[2]) and not np.array_equal(rise_mask(2, shape, cells, .3, 2), masks[2])
 
 
 @pytest.mark.parametrize("fill", [None, 0])
@@ -133,9 +144,10 @@ def test_lime_is_the_package(fill, dtype):
     for image, ours in zip(images, lime(parts, images, 1, samples=50, segments=8, seed=3, fill=fill, batch_size=9)):
         segments = superpixels(image, 8)
         state = np.random.RandomState(rng(3, "lime").bit_generator)
-        cast = (lambda x: np.rint(x).astype("uint8")) if dtype == "uint8" else (lambda x: x)
-        theirs = LimeImageExplainer(random_state=state).explain_instance(image.astype("float64"), lambda x: parts(cast(x)), labels=(1,), top_labels=None,
-                                                                         hide_color=fill, num_samples=50, segmentation_fn=lambda _: segments, random_seed=0)
+        def score(x): return parts(np.rint(x).astype("uint8") if dtype == "uint8" else x)
+        theirs = LimeImageExplainer(random_state=state).explain_instance(
+            image.astype("float64"), score, labels=(1,), top_labels=None, hide_color=fill, num_samples=50,
+            segmentation_fn=lambda _, segments=segments: segments, random_seed=0)
         weight = dict(theirs.local_exp[1])
         np.testing.assert_allclose(ours, np.vectorize(weight.get)(segments), rtol=1e-5, atol=1e-9)
 
@@ -171,12 +183,14 @@ def test_a_classifier_is_seen_through():
     flat = lambda x: x.reshape(len(x), -1)/255
     trainer = LogisticRegression(C=.1).fit(flat(images), label)
     predict = lambda x: trainer.decision_function(flat(x))[:, None]*(-1, 1)
-    for found in (occlusion(predict, images[:6], label[:6], 6, 3, 0), rise(predict, images[:6], label[:6], 400, 6, fill=0),
+    for found in (occlusion(predict, images[:6], label[:6], 6, 3, 0),
+                  rise(predict, images[:6], label[:6], 400, 6, fill=0),
                   lime(predict, images[:6], label[:6], 200, 16, fill=0)):
         for k, (row, column) in enumerate(places[c] for c in label[:6]):
             patch = np.zeros((24, 24), bool)
             patch[row:row + 7, column:column + 7] = True
-            assert patch[found[k] >= np.sort(found[k], axis=None)[-25]].mean() > .7    # most of the 25 most relevant pixels
+            # most of the 25 most relevant pixels
+            assert patch[found[k] >= np.sort(found[k], axis=None)[-25]].mean() > .7
 
 
 # --- the store --------------------------------------------------------------------------------------------------
@@ -194,9 +208,11 @@ def test_a_killed_run_goes_on(tmp_path, corpus):
         calls.append(len(x))
         if len(calls) > 36: raise KeyboardInterrupt
         return simple(x)
-    with pytest.raises(KeyboardInterrupt): function_maps(dies, corpus, Store(tmp_path), "rise", options=options, trainer="t")
+    with pytest.raises(KeyboardInterrupt):
+        function_maps(dies, corpus, Store(tmp_path), "rise", options=options, trainer="t")
     seen = []
-    kept = function_maps(lambda x: seen.append(len(x)) or simple(x), corpus, Store(tmp_path), "rise", options=options, trainer="t")
+    kept = function_maps(lambda x: seen.append(len(x)) or simple(x), corpus, Store(tmp_path), "rise", options=options,
+                         trainer="t")
     assert sum(seen) == 1 + 8*5                      # one image to count the classes, then the second chunk alone
     fresh = function_maps(simple, corpus, Store(tmp_path/"fresh"), "rise", options=options, trainer="t")
     for a, b in zip(kept[:2], fresh[:2]): assert np.array_equal(a[:], b[:])
@@ -210,15 +226,18 @@ def test_what_makes_other_maps(tmp_path, corpus):
         return function_maps(simple, corpus, store, method, seed, batch_size, options, trainer=trainer).entry.key
     base = dict(masks=2, cells=2)
     assert key(**base) == key(**base)
-    assert len({key(**base), key(seed=1, **base), key(batch_size=8, **base), key(corpus=corpus[:2], **base), key(trainer="u", **base), key(masks=3, cells=2)}) == 6
+    assert len({key(**base), key(seed=1, **base), key(batch_size=8, **base), key(corpus=corpus[:2], **base),
+                key(trainer="u", **base), key(masks=3, cells=2)}) == 6
     assert key("occlusion") == key("occlusion", seed=1) == key("occlusion", window=8) != key("occlusion", window=4)
     assert key("lime", samples=4) != key("lime", samples=4, seed=1)
 
 
 @pytest.mark.parametrize("call,message", [
-    (lambda c, s: function_maps(simple, c, s), "trainer="), (lambda c, s: function_maps(simple, c[:0], s, trainer="t"), "no images"),
+    (lambda c, s: function_maps(simple, c, s), "trainer="),
+    (lambda c, s: function_maps(simple, c[:0], s, trainer="t"), "no images"),
     (lambda c, s: function_maps(simple, c, s, "occlusions", trainer="t"), "did you mean 'occlusion'"),
-    (lambda c, s: function_maps(simple, c, s, "occlusion", options=dict(masks=3), trainer="t"), "known: fill, stride, window")])
+    (lambda c, s: function_maps(simple, c, s, "occlusion", options=dict(masks=3), trainer="t"),
+     "known: fill, stride, window")])
 def test_rubbish_for_the_store(tmp_path, corpus, call, message):
     with pytest.raises(ValueError, match=message): call(corpus, Store(tmp_path))
 
@@ -233,7 +252,8 @@ def test_masks_from_one_and_from_two_trainers(tmp_path, corpus):
     for share, m in ((.25, a), (.75, b)): votes[np.arange(6), m.predictions[:].argmax(1)] += share
     assert np.allclose(both.predictions[:], votes)
     for m in (a, both):
-        for name in MASKS[1:]: assert np.array_equal(corpus_masks(store, m, name, 16, fixations=9)[:], make_mask(name, m.relevance[:], 9))
+        for name in (*MASKS,)[1:]:
+            assert np.array_equal(corpus_masks(store, m, name, 16, fixations=9)[:], make_mask(name, m.relevance[:], 9))
     assert combined_maps(store, [both, a], "max", size=8).relevance.shape == (6, 8, 8)
     three = function_maps(lambda x: simple(x)[:, :3], few, store, "occlusion", trainer="three")
     with pytest.raises(ValueError, match="4, 3 classes"): combined_maps(store, [a, three])
@@ -257,15 +277,18 @@ def test_combinations_are_fair(maps, how, data):
     louder = [m*data.draw(st.sampled_from([.001, 1, 1e4])) for m in maps]
     np.testing.assert_allclose(combine(louder, how), found, rtol=1e-5, atol=1e-9)
     np.testing.assert_allclose(combine(maps[::-1], how), found, rtol=1e-5, atol=1e-9)
-    np.testing.assert_allclose(combine([*maps, -np.abs(maps[0])], how), found, rtol=1e-5, atol=1e-9)   # who abstains changes nothing
+    # who abstains changes nothing
+    np.testing.assert_allclose(combine([*maps, -np.abs(maps[0])], how), found, rtol=1e-5, atol=1e-9)
     np.testing.assert_allclose(combine([maps[0]]*3, how), shares(maps[0]), rtol=1e-5, atol=1e-9)
     weights = [1.] + [0.]*(len(maps) - 1)
     np.testing.assert_allclose(combine(maps, how, weights), shares(maps[0]), rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("maps,options,message", [
-    ([], {}, "weights"), ([np.ones((1, 2, 2)), np.ones((1, 2, 3))], {}, "unequal shapes"), ([np.ones((2, 2))], {}, r"\(N, H, W\)"),
+    ([], {}, "weights"), ([np.ones((1, 2, 2)), np.ones((1, 2, 3))], {}, "unequal shapes"),
+    ([np.ones((2, 2))], {}, r"\(N, H, W\)"),
     ([np.full((1, 2, 2), np.nan)], {}, "finite"), ([np.ones((1, 2, 2))], dict(how="meen"), "did you mean 'mean'"),
-    ([np.ones((1, 2, 2))]*2, dict(weights=(0, 0)), "weights"), ([np.ones((1, 2, 2))]*2, dict(weights=(1, np.nan)), "weights")])
+    ([np.ones((1, 2, 2))]*2, dict(weights=(0, 0)), "weights"),
+    ([np.ones((1, 2, 2))]*2, dict(weights=(1, np.nan)), "weights")])
 def test_combining_rubbish(maps, options, message):
     with pytest.raises(ValueError, match=message): combine(maps, **options)
