@@ -50,8 +50,10 @@ def said(name, ratios, bar):
 
 
 def model_and_weights(learn, options):
+    import tensorflow as tf
     from rbdm_nb.networks.training import class_weights, compiled
     model = compiled(dict(RECIPE, seed=0, classes=len(learn.classes), image_size=options.size))
+    model.compile(model.optimizer, tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
     return model, class_weights(learn.labels, len(learn.classes), "balanced")
 
 
@@ -60,7 +62,7 @@ def masks(options):
     learn, _ = faces(options)
     model, weights = model_and_weights(learn, options)
     half, epochs = half_masks(Store(options.folder), len(learn), options.size), iter(range(1, 10**6))
-    epoch = lambda m: lambda: model.fit(batches(learn, "MobileNetV2", options.size, 32, 0, next(epochs), weights, m, True), verbose=0)
+    epoch = lambda m: lambda: model.fit(batches(learn, "MobileNetV2", options.size, 32, 0, epoch=next(epochs), weights=weights, masks=m), verbose=0)
     plain, masked = epoch(None), epoch(half)
     plain(), masked()
     pairs = [(seconds(plain), seconds(masked)) if i % 2 else (seconds(masked), seconds(plain))[::-1] for i in range(options.rounds)]
@@ -88,7 +90,7 @@ def pipeline(options):
     data, check = bare_data(learn, weights, tf), (preprocess("MobileNetV2", valid.images[:], options.size), valid.labels)
     bare = lambda: model.fit(data, validation_data=check, validation_batch_size=256, verbose=0)
     alone, epochs = lambda: model.fit(data, verbose=0), iter(range(1, 10**6))
-    own = lambda: model.fit(batches(learn, "MobileNetV2", options.size, 32, 0, next(epochs), weights, None, True), verbose=0)
+    own = lambda: model.fit(batches(learn, "MobileNetV2", options.size, 32, 0, epoch=next(epochs), weights=weights), verbose=0)
     def whole(seed, epochs=3):
         run = fit(store, learn, valid, image_size=options.size, epochs=epochs, seed=seed, **RECIPE)
         ends = [(e.path/"meta.json").stat().st_mtime for e in run.entries]
@@ -108,7 +110,7 @@ def child(options):
     from rbdm_nb.trainee import train
     learn, valid = faces(options)
     store = Store(options.part)
-    run = train(store, learn, valid, half_masks(store, len(learn), options.size), 2, image_size=options.size, epochs=4, bn_momentum=0.9)
+    run = train(store, learn, valid, half_masks(store, len(learn), options.size), switch_epoch=2, image_size=options.size, epochs=4, bn_momentum=0.9)
     print(json.dumps([run.fingerprint, run.curve.to_dict("records")]))
 
 

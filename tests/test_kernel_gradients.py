@@ -70,7 +70,7 @@ def test_training_is_refused_by_name_before_it_begins(tmp_path):
     from rbdm_nb.store import Store
     training.build = lambda *settings: mini_xception()
     train, valid = (load("synthetic", split=s, n=16, image_size=64, seed=0) for s in ("train", "valid"))
-    try: training.fit(Store({str(tmp_path)!r}), train, valid, "MobileNetV2", 64, 1)
+    try: training.fit(Store({str(tmp_path)!r}), train, valid, architecture="MobileNetV2", image_size=64, epochs=1)
     except ValueError as error: print(error)""")
     assert "'shortcut'" in out and "MaxPooling2D(1, strides=2)" in out
 

@@ -10,8 +10,8 @@ from rbdm_nb.corpora.datasets import Corpus, class_index, load, option_values, r
 from rbdm_nb.parameters import declared
 from rbdm_nb.project import root
 from rbdm_nb.explain.relevance import Explainer, input_bounds
-from rbdm_nb.trainee import aligned, fusion, probabilities
-from rbdm_nb.networks.trainer import (account, best_order, check_options, corpora, grey, saved_model, side, trainer_from)
+from rbdm_nb.trainee import Condition, aligned, fusion, probabilities
+from rbdm_nb.networks.trainer import (TrainerSettings, account, best_order, corpora, grey, saved_model, side, trainer_from)
 from rbdm_nb.networks.weights import check_config, objects_of, read_config
 
 L = tf.keras.layers
@@ -241,6 +241,9 @@ def parameters_of(**values):
     return SimpleNamespace(**known | values)
 
 
+def settings_of(**values): return TrainerSettings.of(parameters_of(**values))
+
+
 COLOURS = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200], [200, 200, 30]])
 
 
@@ -262,7 +265,7 @@ def colours(tmp_path_factory):
 
 
 def trainer_of(colours, path, **values):
-    return trainer_from(None, parameters_of(trainer=str(path), trainer_corpus="folder", trainer_root=str(colours.root),
+    return trainer_from(None, settings_of(trainer=str(path), trainer_corpus="folder", trainer_root=str(colours.root),
                                             trainer_options="classes=found valid_fraction=0.4", **values))
 
 
@@ -285,10 +288,10 @@ def test_another_order_is_refused_or_said(colours):
 
 def test_another_number_of_classes_needs_names(tmp_path):
     path = saved(tmp_path/"m.h5", channels=1, classes=7)
-    with pytest.raises(ValueError, match="7 outputs.*8 classes.*trainer_classes"): trainer_from(None, parameters_of(trainer=str(path)))
-    with pytest.raises(ValueError, match="different names, got 2"): trainer_from(None, parameters_of(trainer=str(path), trainer_classes="happy sad"))
+    with pytest.raises(ValueError, match="7 outputs.*8 classes.*trainer_classes"): trainer_from(None, settings_of(trainer=str(path)))
+    with pytest.raises(ValueError, match="different names, got 2"): trainer_from(None, settings_of(trainer=str(path), trainer_classes="happy sad"))
     names = "anger disgust fear happy sad surprise neutral"
-    assert trainer_from(None, parameters_of(trainer=str(path), trainer_classes=names)).classes == tuple(names.split())
+    assert trainer_from(None, settings_of(trainer=str(path), trainer_classes=names)).classes == tuple(names.split())
 
 
 def test_one_class_for_all_is_a_warning():
@@ -339,7 +342,7 @@ def test_own_classes_are_one_parameter_away(tmp_path, names):
                                         ("classes=[a", "not closed"), ("names=a names=b", "given twice"), ("=a", "write key=value")])
 def test_options_are_checked_before_anything_is_opened(text, said):
     for name, of in (("options", "corpus"), ("trainer_options", "trainer_corpus")):
-        with pytest.raises(ValueError, match=f"{name}.*{said}"): check_options(parameters_of(**{name: text, of: "folder"}))
+        with pytest.raises(ValueError, match=f"{name}.*{said}"): Condition.of(parameters_of(**{name: text, of: "folder"}))
 
 
 @settings(max_examples=100, deadline=None)

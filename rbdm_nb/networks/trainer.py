@@ -2,20 +2,20 @@
 
 # %% auto #0
 __all__ = ['SCALINGS', 'FAR', 'ONE_CLASS', 'corpora', 'grey', 'SavedModel', 'saved_model', 'matched', 'names_of', 'names_in',
-           'side', 'best_order', 'scaling_scores', 'better_scaling', 'check_order', 'account', 'speak', 'trained',
-           'trainer_from', 'check_options', 'are_expressions', 'gallery']
+           'side', 'best_order', 'scaling_scores', 'better_scaling', 'check_order', 'account', 'speak', 'check_options',
+           'TrainerSettings', 'trainer_from', 'are_expressions', 'gallery']
 
 # %% ../../nbs/02_trainer.ipynb #a945fdeb
 import inspect, warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, tensorflow as tf
-from .architectures import ARCHITECTURES, build, preprocess, resize
+from .architectures import ARCHITECTURES, build, keras_or, preprocess, resize
 from ..corpora.datasets import ALIASES, EXPRESSIONS, Corpus, class_index, load, read_options
 from ..reproducibility import file_digest, fingerprint
 from ..store import Store
-from .training import Run, confusion_matrix, draw_confusion, fit, macro_f1, predict
+from .training import Trained, confusion_matrix, draw_confusion, fit, macro_f1, predict
 from .weights import check_logits, expected_range, objects_of, open_model, refused, without_softmax
 
 # %% ../../nbs/02_trainer.ipynb #d0212d55
@@ -33,7 +33,7 @@ def _opened(corpus, root, split, options, parameter):
             text += f"\nIn notebooks options are given as -p {parameter} \"on_bad=skip label_column=emotion\""
         raise type(error)(text) from None
 
-def corpora(corpus:str, root:str="", limit:int=0, seed:int=0, domain:str="studio", size:int=None, difficulty:float=1.,
+def corpora(corpus:str, root:str="", *, limit:int=0, seed:int=0, domain:str="studio", size:int=None, difficulty:float=1.,
             options="", parameter:str="options") -> tuple[Corpus, Corpus]:
     """Training and validation set: built-in faces of `domain` for "synthetic", or corpus `corpus` under folder `root`.
 
@@ -65,7 +65,7 @@ def grey(images):
 # %% ../../nbs/02_trainer.ipynb #4dca05e9
 @dataclass
 class SavedModel:
-    """A Keras model from the file `path` as Trainer; it has what later sections use of a `Run`: `key`, `model()` and `prepare`.
+    """A Keras model from the file `path` as Trainer; it has what later sections use of a `Trained`: `key`, `model()` and `prepare`.
 
     `scaling`: a name in SCALINGS or a function; `size`, `channels` of its input; `classes`: their names in the order of its outputs,
     None if they are not known; `trust`, `custom`: see `weights.open_model`; `leads`: the range that its first layers expect, or None."""
@@ -243,25 +243,61 @@ def speak(trainer, corpus, logits, name:str="Trainer", sample:int=256):
     elif (matched(names_of(trainer, corpus.classes), corpus.classes) >= 0).any() and (text := check_order(trainer, corpus, np.asarray(logits))): warnings.warn(text)
 
 # %% ../../nbs/02_trainer.ipynb #95b2b57e
-def trained(store:Store, corpus:str, root:str="", architecture:str="InceptionV3", image_size:int=75, epochs:int=6, limit:int=0, seed:int=0,
-            bn_momentum:float=0, class_weights:str="balanced", augmented:bool=True, difficulty:float=1., scaling="auto", options=""):
-    """The Trainer: a `Run` of `architecture` on `corpus`, trained or taken from `store`; or the `SavedModel` that `architecture` is the path of.
+def check_options(corpus:str, options="", parameter:str="options"):
+    "Read the `options` of a corpus before anything is opened; `ValueError` with the remedy names the notebook's `parameter`."
+    if not isinstance(options, dict): read_options(options, corpus, parameter, _TAKEN.get(corpus, _TAKEN[None]))
 
-    `bn_momentum` 0 keeps Keras's own. `options` of the corpus, as in `corpora`. Has `.key`, `.model()` and `.prepare(uint8 images)`."""
-    if architecture not in ARCHITECTURES: return saved_model(architecture, scaling, size=image_size)
-    train, valid = corpora(corpus, root, limit, seed, size=image_size, difficulty=difficulty, options=options, parameter="trainer_options")
-    return fit(store, train, valid, architecture, image_size, epochs, seed=seed, bn_momentum=bn_momentum or None, class_weights=class_weights,
-               augmented=augmented, desc=f"Trainer {architecture} on {corpus}")
+@dataclass(frozen=True)
+class TrainerSettings:
+    "What decides the Trainer; each field but the last two is a notebook's parameter `trainer_<field>`, `architecture` is `trainer`."
+    architecture: str = "InceptionV3"   # one of ARCHITECTURES, or the path of a Keras model (.keras, .h5)
+    corpus: str = "synthetic"   # what it is trained on, or, if it is from a file, compared with
+    root: str = ""              # folder of that corpus; empty for the built-in one
+    options: str = ""           # its options, as "classes=found label_column=digit"
+    size: int = 75              # side of its input in pixels; a model from a file has its own
+    epochs: int = 6             # epochs of training; 0: an untrained network
+    limit: int = 0              # training images, stratified; 0: all, of the built-in corpus 2,000
+    momentum: str = "keras"     # of batch normalisation: keras (Keras's own), or a number
+    weights: str = "balanced"   # weight of a class in the loss, as in `training.class_weights`
+    augment: bool = True        # whether training images are augmented as in the paper
+    scaling: str = "auto"       # of a model from a file: range of its input, as in `saved_model`
+    classes: str = ""           # of a model from a file: its classes in the order of its outputs
+    trust: str = ""             # of a model from a file: names of layers whose code may be run
+    module: str = ""            # of a model from a file: Python file with layers of one's own; it is run
+    seed: int = 0               # of weights, order, augmentation, and what is drawn or taken of the corpus
+    difficulty: float = 1.      # of the built-in corpus, 0 … 2
+
+    def __post_init__(self):
+        check_options(self.corpus, self.options, "trainer_options")
+        keras_or(self.momentum)
+
+    @classmethod
+    def of(cls, p) -> "TrainerSettings":
+        "The settings that the notebook parameters `p` hold, all of them; `ValueError` with the remedy for options that cannot be."
+        own = [f.name for f in fields(cls) if f.name not in ("architecture", "seed", "difficulty")]
+        return cls(p.trainer, **{n: getattr(p, f"trainer_{n}") for n in own}, seed=p.seed, difficulty=p.difficulty)
+
+    @property
+    def path(self) -> Path:
+        "Path of the model from a file."
+        return Path(self.architecture).expanduser()
+
+    def corpora(self) -> tuple:
+        "Its training and validation set."
+        return corpora(self.corpus, self.root, limit=self.limit, seed=self.seed, size=self.size, difficulty=self.difficulty,
+                       options=self.options, parameter="trainer_options")
 
 # %% ../../nbs/02_trainer.ipynb #455bcc37
-def _examples(corpus, root, seed, size, difficulty, options, most=512):
+def _examples(settings, most=512):
     "Some labelled validation images of the Trainer's corpus; None, with a warning, if it has no folder."
-    if corpus == "synthetic": return load("synthetic", split="valid", n=256, domain="studio", seed=seed, image_size=size, difficulty=difficulty)
-    if not root:
-        warnings.warn(f"trainer_corpus {corpus} has no trainer_root: whether the Trainer is fed right cannot be compared with labels")
+    if settings.corpus == "synthetic":
+        drawn = dict(seed=settings.seed, image_size=settings.size, difficulty=settings.difficulty)
+        return load("synthetic", split="valid", n=256, domain="studio", **drawn)
+    if not settings.root:
+        warnings.warn(f"trainer_corpus {settings.corpus} has no trainer_root: whether the Trainer is fed right cannot be compared with labels")
         return None
-    valid = corpora(corpus, root, 0, seed, size=size, difficulty=difficulty, options=options, parameter="trainer_options")[1]
-    return valid.subset(min(most, len(valid)), seed)
+    _, valid = replace(settings, limit=0).corpora()
+    return valid.subset(min(most, len(valid)), settings.seed)
 
 def _checked(one, corpus, given, auto):
     "The `SavedModel` `one` as its labelled `corpus` shows it should be fed, its classes named; `ValueError` where they cannot be."
@@ -285,34 +321,29 @@ def _checked(one, corpus, given, auto):
     return one
 
 @lru_cache(maxsize=4)
-def _own(path, digest, size, scaling, classes, trust, module, *corpus):
-    "The `SavedModel` of the notebook parameters; kept, since several sections ask for it."
-    custom = objects_of(module)
+def _own(settings, digest):
+    "The `SavedModel` of `settings`, whose file has this `digest`; kept, since several sections ask for it."
+    custom, scaling = objects_of(settings.module), settings.scaling
     if scaling not in ("auto", *SCALINGS):
         if scaling not in custom: raise ValueError(f"trainer_scaling must be one of auto, {', '.join(SCALINGS)}, or a function in trainer_module; got {scaling!r}")
         scaling = custom[scaling]
-    one = saved_model(path, scaling, classes, size, trust, custom)
-    examples = _examples(*corpus)
-    return one if examples is None else _checked(one, examples, bool(classes), scaling == "auto")
+    one = saved_model(settings.path, scaling, settings.classes, settings.size, settings.trust, custom)
+    examples = _examples(settings)
+    return one if examples is None else _checked(one, examples, bool(settings.classes), scaling == "auto")
 
-_FROM_FILE = dict(trainer_scaling="auto", trainer_classes="", trainer_trust="", trainer_module="", trainer_options="")
+def trainer_from(store:Store, settings:TrainerSettings):
+    """The Trainer of `settings`: a `Trained`, trained now or taken from `store`, or the `SavedModel` of a file, compared with labels.
 
-def trainer_from(store:Store, p):
-    """`trained` with the values of the notebook parameters `p` whose names begin with `trainer`; a model from a file is compared with labels.
+    Has `.key`, `.model()` and `.prepare(uint8 images)`. Raises as `saved_model`, and `ValueError` if the classes of a file's
+    model are not known or seem to be in another order."""
+    if settings.architecture not in ARCHITECTURES:
+        return _own(settings, file_digest(settings.path) if settings.path.is_file() else None)
+    train, valid = settings.corpora()
+    return fit(store, train, valid, architecture=settings.architecture, image_size=settings.size, epochs=settings.epochs, seed=settings.seed,
+               bn_momentum=keras_or(settings.momentum), class_weights=settings.weights, augmented=settings.augment,
+               desc=f"Trainer {settings.architecture} on {settings.corpus}")
 
-    Raises as `saved_model`, and `ValueError` if its classes are not known or seem to be in another order."""
-    own = {n: getattr(p, n, v) for n, v in _FROM_FILE.items()}
-    if p.trainer in ARCHITECTURES:
-        return trained(store, p.trainer_corpus, p.trainer_root, p.trainer, p.trainer_size, p.trainer_epochs, p.trainer_limit, p.seed,
-                       p.trainer_momentum, p.trainer_weights, p.trainer_augment, p.difficulty, options=own["trainer_options"])
-    path = Path(p.trainer).expanduser()
-    return _own(path, file_digest(path) if path.is_file() else None, p.trainer_size, own["trainer_scaling"], own["trainer_classes"], own["trainer_trust"],
-                own["trainer_module"], p.trainer_corpus, p.trainer_root, p.seed, p.trainer_size, p.difficulty, own["trainer_options"])
 
-def check_options(p):
-    "Read the options of the corpora that the notebook parameters `p` choose, before anything is opened; `ValueError` with the remedy."
-    for corpus, name in (("corpus", "options"), ("trainer_corpus", "trainer_options")):
-        if hasattr(p, name): read_options(getattr(p, name), getattr(p, corpus), name, _TAKEN.get(getattr(p, corpus), _TAKEN[None]))
 
 # %% ../../nbs/02_trainer.ipynb #e24bc268
 def are_expressions(classes) -> bool:
