@@ -278,6 +278,11 @@ class TrainerSettings:
         return cls(p.trainer, **{n: getattr(p, f"trainer_{n}") for n in own}, seed=p.seed, difficulty=p.difficulty)
 
     @property
+    def corpus_name(self) -> str:
+        "Name of its corpus; a folder of pictures goes by the folder's name."
+        return Path(self.root).name if self.corpus == "folder" and self.root else self.corpus
+
+    @property
     def path(self) -> Path:
         "Path of the model from a file."
         return Path(self.architecture).expanduser()
