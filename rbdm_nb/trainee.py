@@ -24,19 +24,24 @@ from .networks.training import Trained, confusion_matrix, fit, macro_f1, predict
 
 # %% ../nbs/06_trainee.ipynb #71165166
 def mask_schedule(masks:Masks=None, switch_epoch:int=9):
-    "Function from the epoch, counted from 1, to the masks that it trains on: `masks` up to `switch_epoch` (0 = always), then None."
+    """Function from the epoch, counted from 1, to the masks that it trains on: `masks` up to `switch_epoch` (0 =
+    always), then None."""
     if switch_epoch < 0: raise ValueError(f"switch_epoch must be 0 (never) or more, got {switch_epoch}")
     return lambda epoch: masks if switch_epoch == 0 or epoch <= switch_epoch else None
 
 # %% ../nbs/06_trainee.ipynb #6fc868d2
-def train(store:Store, train, valid, masks:Masks=None, *, switch_epoch:int=9, architecture:str="MobileNetV2", image_size:int=48, epochs:int=12, **settings) -> Trained:
-    """Train a Trainee on `train`, its images multiplied by `masks` for `switch_epoch` epochs (0 = all), validated on plain `valid` (5.5).
+def train(store:Store, train, valid, masks:Masks=None, *, switch_epoch:int=9, architecture:str="MobileNetV2",
+          image_size:int=48, epochs:int=12, **settings) -> Trained:
+    """Train a Trainee on `train`, its images multiplied by `masks` for `switch_epoch` epochs (0 = all), validated on
+    plain `valid` (5.5).
 
-    `masks`: of `train`, in its order, with side `image_size`; None trains on plain images. `settings` as for `training.fit`.
+    `masks`: of `train`, in its order, with side `image_size`; None trains on plain images. `settings` as for
+    `training.fit`.
     The result's `.curve` is the learning curve: epoch, images_seen, loss, val_loss, val_f1, val_accuracy."""
     if epochs < 1: raise ValueError(f"a Trainee needs at least 1 epoch, got {epochs}")
     if masks is not None and (len(masks), masks.size) != (len(train), image_size):
-        raise ValueError(f"{len(masks)} masks of {masks.size} pixels a side do not fit {len(train)} images of {image_size}")
+        raise ValueError(f"{len(masks)} masks of {masks.size} pixels a side do not fit {len(train)} images of "
+                         f"{image_size}")
     return fit(store, train, valid, architecture=architecture, image_size=image_size, epochs=epochs,
                masks_of=mask_schedule(masks, switch_epoch), keep=(switch_epoch or 9,), **settings)
 
@@ -53,7 +58,8 @@ def tag_of(mask:str, switch_epoch:int, seed:int, momentum:float, label:str="") -
 # %% ../nbs/06_trainee.ipynb #6d5a87dc
 @dataclass(frozen=True)
 class Condition:
-    "One Trainee, whole: what it learns from, behind which masks of which Trainer, and how; fields are the notebook's parameters."
+    """One Trainee, whole: what it learns from, behind which masks of which Trainer, and how; fields are the
+    notebook's parameters."""
     mask: str = "mean"          # what training images show; one of masking.MASKS or CONTROLS
     switch_epoch: int = 9       # epochs before training goes on with plain images; 0: never
     seed: int = 0               # trainee_seed: of weights, order, augmentation and random masks
@@ -95,7 +101,9 @@ class Condition:
     def name(self) -> str: return condition_name(self.mask, self.switch_epoch)
 
     @property
-    def tag(self) -> str: return tag_of(self.mask, self.switch_epoch, self.seed, momentum_of(self.momentum, self.architecture), self.label)
+    def tag(self) -> str:
+        return tag_of(self.mask, self.switch_epoch, self.seed, momentum_of(self.momentum, self.architecture),
+                      self.label)
 
 # %% ../nbs/06_trainee.ipynb #0e322f0c
 @lru_cache(maxsize=1)
@@ -103,7 +111,8 @@ def _faces(corpus, root, **taken): return corpora(corpus, root, domain="wild", *
 
 def faces(condition:Condition) -> tuple:
     "Training and validation set of the Trainee."
-    return _faces(condition.corpus, condition.root, limit=condition.limit, seed=condition.data_seed, size=condition.image_size,
+    return _faces(condition.corpus, condition.root, limit=condition.limit, seed=condition.data_seed,
+                  size=condition.image_size,
                   difficulty=condition.difficulty, options=condition.options)
 
 def masks_of(store:Store, condition:Condition) -> tuple:
@@ -111,7 +120,8 @@ def masks_of(store:Store, condition:Condition) -> tuple:
     if condition.mask == "none": return None, None, None
     learn, trainer = faces(condition)[0], trainer_from(store, condition.trainer)
     relevance = maps(trainer.model, learn, trainer.prepare, store, condition.method, trainer=trainer.key)
-    masks = corpus_masks(store, relevance, condition.mask, condition.image_size, condition.fixations, condition.recordings, condition.seed)
+    masks = corpus_masks(store, relevance, condition.mask, condition.image_size, condition.fixations,
+                         condition.recordings, condition.seed)
     return masks, trainer, relevance
 
 # %% ../nbs/06_trainee.ipynb #6a3a2f26
@@ -121,16 +131,19 @@ def probabilities(logits) -> np.ndarray:
     return z/z.sum(1, keepdims=True)
 
 def crossed_weights(labels, a, b, steps:int=21) -> np.ndarray:
-    "Weight of `a` against `b` (probabilities) for each image, best in macro F1 on the half of the images that it is not in; halves alternate."
+    """Weight of `a` against `b` (probabilities) for each image, best in macro F1 on the half of the images that it
+    is not in; halves alternate."""
     half, tried = np.arange(len(labels)) % 2, np.linspace(0, 1, steps)
     score = lambda w, part: macro_f1(labels[part], (w*a + (1 - w)*b)[part].argmax(1))
     best = [tried[np.argmax([score(w, half == 1 - h) for w in tried])] for h in (0, 1)]
     return np.where(half == 0, *best)
 
 def fusion(labels, trainer, trainee, known=None) -> list:
-    """One dict (rule, weight, f1, accuracy) for each rule, from the logits of both on the same images (n, classes); `weight` is the Trainer's, mean of the halves.
+    """One dict (rule, weight, f1, accuracy) for each rule, from the logits of both on the same images (n, classes);
+    `weight` is the Trainer's, mean of the halves.
 
-    `known` (classes,) bool: classes that the Trainer knows, None for all. Alone it never says another. Together, it has no opinion on those:
+    `known` (classes,) bool: classes that the Trainer knows, None for all. Alone it never says another. Together, it has
+    no opinion on those:
     they keep the Trainee's probability, and the Trainer shares out the rest."""
     alone, b = probabilities(trainer), probabilities(trainee)
     a = alone
@@ -138,8 +151,10 @@ def fusion(labels, trainer, trainee, known=None) -> list:
         alone = np.where(known, alone, 0)/alone[:, known].sum(1, keepdims=True)
         a = np.where(known, alone*b[:, known].sum(1, keepdims=True), b)
     w = crossed_weights(labels, a, b)[:, None]
-    fused = dict(trainer=(alone, None), trainee=(b, None), mean=((a + b)/2, 0.5), weighted=(w*a + (1 - w)*b, float(w.mean())), product=(a*b, None))
-    return [dict(rule=rule, weight=weight, f1=macro_f1(labels, q.argmax(1)), accuracy=float((q.argmax(1) == labels).mean())) for rule, (q, weight) in fused.items()]
+    fused = dict(trainer=(alone, None), trainee=(b, None), mean=((a + b)/2, 0.5),
+                 weighted=(w*a + (1 - w)*b, float(w.mean())), product=(a*b, None))
+    return [dict(rule=rule, weight=weight, f1=macro_f1(labels, q.argmax(1)),
+                 accuracy=float((q.argmax(1) == labels).mean())) for rule, (q, weight) in fused.items()]
 
 # %% ../nbs/06_trainee.ipynb #d60d926b
 def decisions(store:Store, model, corpus) -> np.ndarray:
@@ -153,18 +168,27 @@ def decisions(store:Store, model, corpus) -> np.ndarray:
     return np.load(entry.file("logits.npy"), allow_pickle=False)
 
 def aligned(trainer, logits, classes, trainee) -> tuple:
-    """(Trainer's logits (n, classes), the Trainee's, which of `classes` the Trainer knows): its outputs brought into the order of `classes`, by name.
+    """(Trainer's logits (n, classes), the Trainee's, which of `classes` the Trainer knows): its outputs brought into
+    the order of `classes`, by name.
 
-    Outputs that are no class here are left out, which makes the others' probabilities conditional on these; a class that it does not know
+    Outputs that are no class here are left out, which makes the others' probabilities conditional on these; a class
+    that it does not know
     has the logit 0 and is marked. `ValueError` where the names are not known, or fewer than two are shared."""
     names = names_of(trainer, classes)
-    if len(names) != logits.shape[1]: raise ValueError(f"the Trainer knows {logits.shape[1]} classes, the Trainee {len(classes)}; fusion needs their names: trainer_classes")
+    if len(names) != logits.shape[1]:
+        raise ValueError(f"the Trainer knows {logits.shape[1]} classes, the Trainee {len(classes)}; fusion needs "
+                         f"their names: trainer_classes")
     place = matched(names, classes)
-    if (place >= 0).sum() < 2: raise ValueError(f"the Trainer's classes {', '.join(map(str, names))} and the Trainee's {', '.join(classes)} have fewer than two in common; fusion needs them")
+    if (place >= 0).sum() < 2:
+        raise ValueError(f"the Trainer's classes {', '.join(map(str, names))} and the Trainee's {', '.join(classes)} "
+                         f"have fewer than two in common; fusion needs them")
     mine, known = np.zeros((len(logits), len(classes)), logits.dtype), np.isin(np.arange(len(classes)), place)
     mine[:, place[place >= 0]] = logits[:, place >= 0]
     left, lacking = [str(n) for n, k in zip(names, place) if k < 0], [c for c, k in zip(classes, known) if not k]
-    if left or lacking: print("fusion by name; " + "; ".join([*([f"no class here: {', '.join(left)}"] if left else []), *([f"not known to the Trainer: {', '.join(lacking)}"] if lacking else [])]))
+    if left or lacking:
+        print("fusion by name; " + "; ".join([*([f"no class here: {', '.join(left)}"] if left else []),
+                                              *([f"not known to the Trainer: {', '.join(lacking)}"] if lacking
+                                                else [])]))
     return mine, trainee, known
 
 def _fused(store, settings, run, valid):
@@ -185,7 +209,9 @@ def _curve(run, valid, schedule):
     for entry in run.entries:
         row = entry.meta["row"]
         predicted = run.logits(row["epoch"]).argmax(1)
-        rows.append(dict(row, masked=schedule(row["epoch"]) is not None, seconds=entry.meta["seconds"], cpu_seconds=entry.meta.get("cpu_seconds"), weights=entry.meta["weights"], f1=class_f1(valid.labels, predicted, len(valid.classes))))
+        rows.append(dict(row, masked=schedule(row["epoch"]) is not None, seconds=entry.meta["seconds"],
+                         cpu_seconds=entry.meta.get("cpu_seconds"), weights=entry.meta["weights"],
+                         f1=class_f1(valid.labels, predicted, len(valid.classes))))
     return rows
 
 def _about_trainer(condition, trainer, relevance, masks):
@@ -203,12 +229,15 @@ def _about_trainer(condition, trainer, relevance, masks):
 
 # %% ../nbs/06_trainee.ipynb #5a1e90c7
 def copies(learn, valid, predicted):
-    """What the record says of validation images that stand in the training set too, pixel by pixel: how many, of which classes,
+    """What the record says of validation images that stand in the training set too, pixel by pixel: how many, of which
+    classes,
     and the scores without them. None where the two sets have images of other shapes, which cannot be compared."""
     if learn.images.shape[1:] != valid.images.shape[1:]: return None
     again = in_both(valid, learn)
-    rest = dict(f1=macro_f1(valid.labels[~again], predicted[~again]), accuracy=float((predicted == valid.labels)[~again].mean())) if (~again).any() else {}
-    return dict(images=int(again.sum()), classes=np.bincount(valid.labels[again], minlength=len(valid.classes)).tolist(), **rest)
+    rest = dict(f1=macro_f1(valid.labels[~again], predicted[~again]),
+                accuracy=float((predicted == valid.labels)[~again].mean())) if (~again).any() else {}
+    return dict(images=int(again.sum()),
+                classes=np.bincount(valid.labels[again], minlength=len(valid.classes)).tolist(), **rest)
 
 def copies_sentence(record:dict):
     "The record's `copies` in words; None where there are none, or where they were not counted."
@@ -226,7 +255,8 @@ def _about_condition(condition):
     threads = numerics()["threads"][0]
     same = {name: threads if name == "threads" else getattr(condition, name) for name in SETTINGS}
     return dict(tag=condition.tag, condition=condition.name, mask=condition.mask, switch_epoch=condition.switch_epoch,
-                momentum=momentum_of(condition.momentum, condition.architecture), seed=condition.seed, label=condition.label, **same)
+                momentum=momentum_of(condition.momentum, condition.architecture), seed=condition.seed,
+                label=condition.label, **same)
 
 def _about_data(learn, valid, run):
     "What the record says of the two sets."
@@ -247,19 +277,24 @@ def run_condition(store:Store, condition:Condition) -> tuple:
     learn, valid = faces(condition)
     masks, trainer, relevance = masks_of(store, condition)
     run = train(store, learn, valid, masks, switch_epoch=condition.switch_epoch, architecture=condition.architecture,
-                image_size=condition.image_size, epochs=condition.epochs, seed=condition.seed, batch_size=condition.batch_size,
-                bn_momentum=keras_or(condition.momentum), class_weights=condition.class_weights, augmented=condition.augment,
+                image_size=condition.image_size, epochs=condition.epochs, seed=condition.seed,
+                batch_size=condition.batch_size,
+                bn_momentum=keras_or(condition.momentum), class_weights=condition.class_weights,
+                augmented=condition.augment,
                 desc=f"Trainee, {condition.name}, seed {condition.seed}")
     return run, dict(_about_condition(condition), **_about_data(learn, valid, run),
                      trainer=_about_trainer(condition, trainer, relevance, masks),
                      curve=_curve(run, valid, mask_schedule(masks, condition.switch_epoch)), best_epoch=run.best_epoch,
-                     **_about_answers(valid, run), fusion=_fused(store, condition.trainer, run, valid) if condition.fuse else None,
+                     **_about_answers(valid, run),
+                     fusion=_fused(store, condition.trainer, run, valid) if condition.fuse else None,
                      settings=run.entries[-1].key, environment=run.entries[-1].meta["environment"])
 
 # %% ../nbs/06_trainee.ipynb #047910c6
 def record_text(record:dict) -> str:
     "JSON of a record, an epoch a line."
-    lines = [f"{json.dumps(k)}: " + ("[\n  " + ",\n  ".join(map(json.dumps, v)) + "]" if k in ("curve", "fusion", "confusion") and v else json.dumps(v, ensure_ascii=False)) for k, v in record.items()]
+    lines = [f"{json.dumps(k)}: " + ("[\n  " + ",\n  ".join(map(json.dumps, v)) + "]"
+                                     if k in ("curve", "fusion", "confusion") and v
+                                     else json.dumps(v, ensure_ascii=False)) for k, v in record.items()]
     return "{\n " + ",\n ".join(lines) + "\n}\n"
 
 def save_record(record:dict, p):
@@ -271,12 +306,17 @@ def records(folder) -> list:
     found = []
     for file in sorted((Path(folder)/"tables").glob("run_*.json")):
         try: record = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error: raise ValueError(f"{file}: not a record of a run ({error}); delete it and run 06_trainee again") from None
-        if not isinstance(record, dict) or missing(record): raise ValueError(f"{file}: not a record of a run ({', '.join(missing(record)) if isinstance(record, dict) else 'no object'} missing); delete it and run 06_trainee again")
+        except ValueError as error:
+            raise ValueError(f"{file}: not a record of a run ({error}); delete it and run 06_trainee again") from None
+        if not isinstance(record, dict) or missing(record):
+            raise ValueError(f"{file}: not a record of a run "
+                             f"({', '.join(missing(record)) if isinstance(record, dict) else 'no object'} missing); "
+                             f"delete it and run 06_trainee again")
         found.append(record)
     return sorted(found, key=lambda r: r["tag"])
 
-FIELDS = ("tag", "condition", "mask", "switch_epoch", "momentum", "seed", *SETTINGS, "train_images", "valid_images", "classes", "trainer", "curve", "best_epoch", "confusion", "correct", "fusion")
+FIELDS = ("tag", "condition", "mask", "switch_epoch", "momentum", "seed", *SETTINGS, "train_images", "valid_images",
+          "classes", "trainer", "curve", "best_epoch", "confusion", "correct", "fusion")
 
 def missing(record:dict) -> list:
     "What a record must have and this one has not."

@@ -1,4 +1,5 @@
-"Kernels of 1 x 1 and stride 2 whose gradient ends the process: explained without it, refused in training. In child processes."
+"""Kernels of 1 x 1 and stride 2 whose gradient ends the process: explained without it, refused in training. In child
+processes."""
 import subprocess, sys, textwrap
 import numpy as np, pytest, tensorflow as tf
 from rbdm_nb.networks.architectures import ARCHITECTURES, MINIMUM_SIZE, build, check_trainable, unsafe_to_train
@@ -21,7 +22,8 @@ images = np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 1)).astype("float32
 
 
 def in_a_child(program):
-    done = subprocess.run([sys.executable, "-c", NETWORK + textwrap.dedent(program)], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-c", NETWORK + textwrap.dedent(program)], capture_output=True, text=True,
+                          timeout=600)
     assert done.returncode == 0, f"ended with {done.returncode}: {done.stderr[-2000:]}"
     return done.stdout
 
@@ -42,7 +44,8 @@ def test_ledger_layers_and_slopes_live(method):
 
 def test_graphs_are_made_once():
     i = L.Input((6, 6, 1))
-    explainer = Explainer(keras.Model(i, L.Dense(3)(L.Flatten()(L.Conv2D(2, 3, activation="relu", name="c")(i)))), "lrp_z")
+    explainer = Explainer(keras.Model(i, L.Dense(3)(L.Flatten()(L.Conv2D(2, 3, activation="relu", name="c")(i)))),
+                          "lrp_z")
     x = np.ones((2, 6, 6, 1), "float32")
     from rbdm_nb.explain.relevance import layer_maps
     explainer.ledger(x), layer_maps(explainer, x, ["c"])
@@ -79,12 +82,18 @@ def alone(layer, shape): return keras.Model(i := L.Input(shape), layer(i))
 
 
 @pytest.mark.parametrize("layer, shape, unsafe", [
-    (L.Conv2D(16, 1, 2), (60, 60, 8), True), (L.Conv2D(16, 1, 2, padding="same"), (60, 60, 15), True), (L.Conv2D(16, 1, 2), (60, 60, 16), False),
-    (L.Conv2D(16, 1, 2), (61, 61, 8), False), (L.Conv2D(16, 1, 2), (61, 60, 8), True), (L.Conv2D(16, 1, 2), (None, None, 8), True),
-    (L.Conv2D(16, 1, (1, 2)), (61, 60, 8), True), (L.Conv2D(16, 1, (2, 1)), (61, 60, 8), False), (L.Conv2D(16, 3, 2), (60, 60, 8), False),
-    (L.Conv2D(16, (1, 3), 2), (60, 60, 8), False), (L.Conv2D(16, 1, 1), (60, 60, 8), False), (L.Conv2D(16, 1, 3), (60, 60, 8), False),
-    (L.Conv1D(16, 1, 2), (3600, 8), True), (L.Conv1D(16, 1, 2), (3601, 8), False), (L.Conv2DTranspose(8, 1, 2), (30, 30, 16), True),
-    (L.Conv2DTranspose(16, 1, 2), (30, 30, 8), False), (L.SeparableConv2D(16, 1, 2), (60, 60, 8), False), (L.DepthwiseConv2D(1, 2), (60, 60, 8), False)])
+    (L.Conv2D(16, 1, 2), (60, 60, 8), True), (L.Conv2D(16, 1, 2, padding="same"), (60, 60, 15), True),
+    (L.Conv2D(16, 1, 2), (60, 60, 16), False),
+    (L.Conv2D(16, 1, 2), (61, 61, 8), False), (L.Conv2D(16, 1, 2), (61, 60, 8), True),
+    (L.Conv2D(16, 1, 2), (None, None, 8), True),
+    (L.Conv2D(16, 1, (1, 2)), (61, 60, 8), True), (L.Conv2D(16, 1, (2, 1)), (61, 60, 8), False),
+    (L.Conv2D(16, 3, 2), (60, 60, 8), False),
+    (L.Conv2D(16, (1, 3), 2), (60, 60, 8), False), (L.Conv2D(16, 1, 1), (60, 60, 8), False),
+    (L.Conv2D(16, 1, 3), (60, 60, 8), False),
+    (L.Conv1D(16, 1, 2), (3600, 8), True), (L.Conv1D(16, 1, 2), (3601, 8), False),
+    (L.Conv2DTranspose(8, 1, 2), (30, 30, 16), True),
+    (L.Conv2DTranspose(16, 1, 2), (30, 30, 8), False), (L.SeparableConv2D(16, 1, 2), (60, 60, 8), False),
+    (L.DepthwiseConv2D(1, 2), (60, 60, 8), False)])
 def test_which_layers_are_unsafe(layer, shape, unsafe):
     assert unsafe_to_train(alone(layer, shape)) == [layer.name]*unsafe
 
@@ -92,7 +101,8 @@ def test_which_layers_are_unsafe(layer, shape, unsafe):
 def test_layers_inside_models_and_wrappers_are_found_and_frozen_ones_are_not():
     inner = keras.Sequential([L.Input((60, 60, 8)), L.Conv2D(16, 1, 2, name="inside")])
     assert unsafe_to_train(alone(inner, (60, 60, 8))) == ["inside"]
-    assert unsafe_to_train(alone(L.TimeDistributed(L.Conv2D(16, 1, 2, name="wrapped")), (3, 61, 61, 8))) == ["wrapped"]   # sides not known
+    # sides not known
+    assert unsafe_to_train(alone(L.TimeDistributed(L.Conv2D(16, 1, 2, name="wrapped")), (3, 61, 61, 8))) == ["wrapped"]
     frozen = alone(L.Conv2D(16, 1, 2, trainable=False), (60, 60, 8))
     assert unsafe_to_train(frozen) == []
     shared = L.Conv2D(8, 1, 2, name="shared")

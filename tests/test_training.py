@@ -27,7 +27,8 @@ def undisturbed(tmp_path_factory):
 
 
 def test_a_killed_run_ends_like_an_undisturbed_one(tmp_path, undisturbed):
-    process = subprocess.Popen([*RUN, str(tmp_path), "4", "2"], env=QUIET, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*RUN, str(tmp_path), "4", "2"], env=QUIET, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
     end = time.time() + 300
     while finished_epochs(tmp_path) < 1 and process.poll() is None and time.time() < end: time.sleep(0.02)
     time.sleep(0.5)
@@ -83,14 +84,16 @@ def test_masks_that_do_not_fit_are_refused(tmp_path):
         def __len__(self): return 3
     class Corpus:
         def __len__(self): return 4
-    with pytest.raises(ValueError, match="3 masks of 32 pixels a side do not fit 4 images of 48"): train(None, Corpus(), None, Few())
+    with pytest.raises(ValueError, match="3 masks of 32 pixels a side do not fit 4 images of 48"):
+        train(None, Corpus(), None, Few())
 
 
 # --- objectives
 
 @dataclass(frozen=True)
 class Smoothed:
-    "Label smoothing: an objective of one's own is one class. Half of what the priors say is added, where there are any."
+    """Label smoothing: an objective of one's own is one class. Half of what the priors say is added, where there are
+    any."""
     share: float = 0.1
 
     def loss(self, model, images, labels, weights, priors=None):
@@ -119,7 +122,8 @@ class Pulled:
 
 class Priors:
     "A map for each image, with an entry, as `fit` takes them."
-    def __init__(self, store, maps): self.maps, self.shape, self.entry = maps, maps.shape, store.entry("priors", mean=float(maps.mean()))
+    def __init__(self, store, maps):
+        self.maps, self.shape, self.entry = maps, maps.shape, store.entry("priors", mean=float(maps.mean()))
     def __getitem__(self, index): return self.maps[index]
 
 
@@ -129,7 +133,8 @@ def pair():
 
 
 def fitted(store, pair, **settings):
-    return fit(store, *pair, architecture="MobileNetV2", image_size=32, epochs=1, batch_size=16, bn_momentum=0.9, **settings)
+    return fit(store, *pair, architecture="MobileNetV2", image_size=32, epochs=1, batch_size=16, bn_momentum=0.9,
+               **settings)
 
 
 def test_an_objective_is_one_class(tmp_path, pair):
@@ -145,7 +150,8 @@ def test_an_objective_is_one_class(tmp_path, pair):
 def test_an_objective_sees_the_images_maps(tmp_path, pair):
     "In the order of the batch; a constant is added to the loss and changes no weight."
     store, ones = Store(tmp_path), np.ones((32, 32, 32), "float32")
-    without, one, more = (fitted(store, pair, objective=Smoothed(), priors=priors) for priors in (None, Priors(store, ones), Priors(store, 3*ones)))
+    without, one, more = (fitted(store, pair, objective=Smoothed(), priors=priors)
+                          for priors in (None, Priors(store, ones), Priors(store, 3*ones)))
     assert one.curve.loss[0] == pytest.approx(without.curve.loss[0] + 0.5, abs=1e-5)
     assert more.curve.loss[0] == pytest.approx(without.curve.loss[0] + 1.5, abs=1e-5)
     assert len({r.key for r in (without, one, more)}) == 3 and one.fingerprint == more.fingerprint == without.fingerprint
@@ -153,12 +159,14 @@ def test_an_objective_sees_the_images_maps(tmp_path, pair):
 
 def test_an_objective_may_ask_for_inner_gradients(tmp_path, pair):
     store = Store(tmp_path)
-    near, far = (fitted(store, pair, objective=Pulled(), priors=Priors(store, np.full((32, 32, 32), v, "float32"))) for v in (0., 9.))
+    near, far = (fitted(store, pair, objective=Pulled(), priors=Priors(store, np.full((32, 32, 32), v, "float32")))
+                 for v in (0., 9.))
     assert np.isfinite(near.curve.loss[0]) and far.curve.loss[0] > near.curve.loss[0] and near.fingerprint != far.fingerprint
 
 
 @pytest.mark.parametrize("objective, priors, error, why", [
     (CrossEntropy, None, TypeError, "frozen dataclass"), (lambda *x: 0, None, TypeError, "frozen dataclass"),
-    (CrossEntropy(), np.zeros((3, 32, 32)), ValueError, "map of each training image"), (CrossEntropy(), np.zeros((32, 9, 9)), ValueError, "map of each training image")])
+    (CrossEntropy(), np.zeros((3, 32, 32)), ValueError, "map of each training image"),
+    (CrossEntropy(), np.zeros((32, 9, 9)), ValueError, "map of each training image")])
 def test_what_is_no_objective_is_refused(tmp_path, pair, objective, priors, error, why):
     with pytest.raises(error, match=why): fitted(Store(tmp_path), pair, objective=objective, priors=priors)

@@ -1,4 +1,5 @@
-"""A small training run in a process of its own: training_run.py STORE EPOCHS [MASKED_EPOCHS] prints the weights' fingerprint."""
+"""A small training run in a process of its own: training_run.py STORE EPOCHS [MASKED_EPOCHS] prints the weights'
+fingerprint."""
 import sys
 from dataclasses import dataclass
 import numpy as np
@@ -21,7 +22,8 @@ class RandomMasks:
 def main(folder, epochs, masked=0):
     deterministic(0, 1)
     store = Store(folder)
-    learn, valid = (load("synthetic", split=s, n=n, domain="wild", image_size=32) for s, n in (("train", 96), ("valid", 32)))
+    learn, valid = (load("synthetic", split=s, n=n, domain="wild", image_size=32) for s,
+                    n in (("train", 96), ("valid", 32)))
     masks = RandomMasks(len(learn), 32, store.entry("masks", made="at random")) if masked else None
     run = train(store, learn, valid, masks, switch_epoch=masked or 9, image_size=32, epochs=epochs, bn_momentum=0.9)
     print("FINGERPRINT", run.fingerprint, run.curve.val_f1.tolist())

@@ -11,7 +11,8 @@ import numpy as np, tensorflow as tf
 VGGFACE_MEAN_BGR = (93.5940, 104.7624, 129.1863)  # Parkhi et al. 2015, of the released model
 
 def resize(images, size:int):
-    "Images (n, h, w, 1 or 3), any range, as float32 (n, size, size, 3) in the same range; bilinear, antialiased when shrinking."
+    """Images (n, h, w, 1 or 3), any range, as float32 (n, size, size, 3) in the same range; bilinear, antialiased
+    when shrinking."""
     x = tf.cast(images, tf.float32)
     if tuple(x.shape[1:3]) != (size, size): x = tf.image.resize(x, (size, size), antialias=True)
     return tf.image.grayscale_to_rgb(x) if x.shape[-1] == 1 else x
@@ -54,7 +55,8 @@ def _vggface(classes, input_shape, width=4096):
     x = inputs = L.Input(input_shape)
     for block, (n, channels) in enumerate(VGGFACE_BLOCKS, 1):
         for i in range(1, n + 1):
-            x = L.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"conv{block}_{i}")(x)
+            x = L.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer="he_normal",
+                         name=f"conv{block}_{i}")(x)
         x = L.MaxPooling2D(2, name=f"pool{block}")(x)
     x = L.Flatten(name="flatten")(x)
     for i in (6, 7):
@@ -67,10 +69,12 @@ ARCHITECTURES = ("InceptionV3", "Xception", "MobileNetV2", "VGGFace")
 MINIMUM_SIZE = dict(InceptionV3=75, Xception=71, MobileNetV2=32, VGGFace=32)  # pixels a side
 
 def _check(architecture, input_shape):
-    if architecture not in ARCHITECTURES: raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
     least = MINIMUM_SIZE[architecture]
     if len(input_shape) != 3 or min(input_shape[:2]) < least or input_shape[2] != 3:
-        raise ValueError(f"{architecture} needs an input shape (height, width, 3) of at least {least} × {least}, got {tuple(input_shape)}")
+        raise ValueError(f"{architecture} needs an input shape (height, width, 3) of at least {least} × {least}, got "
+                         f"{tuple(input_shape)}")
 
 # %% ../../nbs/02a_architectures.ipynb #88b47292
 KERAS_MOMENTUM = dict(MobileNetV2=0.999, Xception=0.99, InceptionV3=0.99)   # VGGFace has no batch normalisation
@@ -80,7 +84,8 @@ def keras_or(momentum) -> float:
     if momentum == "keras": return None
     try: number = float(momentum)
     except (TypeError, ValueError): number = -1
-    if not 0 <= number < 1: raise ValueError(f"momentum must be keras (Keras's own) or a number in [0, 1), got {momentum!r}")
+    if not 0 <= number < 1:
+        raise ValueError(f"momentum must be keras (Keras's own) or a number in [0, 1), got {momentum!r}")
     return number
 
 def momentum_of(momentum, architecture:str="MobileNetV2") -> float:
@@ -89,17 +94,20 @@ def momentum_of(momentum, architecture:str="MobileNetV2") -> float:
     return KERAS_MOMENTUM.get(architecture, 0.999) if number is None else number
 
 def build(architecture:str, classes:int, input_shape:tuple, bn_momentum:float=None) -> tf.keras.Model:
-    """A randomly initialised `architecture` for `classes` classes and input (height, width, 3); outputs logits (n, classes).
+    """A randomly initialised `architecture` for `classes` classes and input (height, width, 3); outputs logits (n,
+    classes).
 
     `bn_momentum`: momentum of every batch normalisation, between 0 and 1; None keeps Keras's own (0.999 in MobileNetV2,
     0.99 in Xception and InceptionV3). `ValueError` for an unknown architecture or too small an input."""
     _check(architecture, input_shape)
-    if bn_momentum is not None and not 0 <= bn_momentum < 1: raise ValueError(f"bn_momentum must be in [0, 1), got {bn_momentum}")
+    if bn_momentum is not None and not 0 <= bn_momentum < 1:
+        raise ValueError(f"bn_momentum must be in [0, 1), got {bn_momentum}")
     if architecture == "VGGFace": return _vggface(classes, input_shape)
     make = getattr(tf.keras.applications, architecture)
     model = make(input_shape=tuple(input_shape), weights=None, classes=classes, classifier_activation=None)
     for layer in model.layers:
-        if bn_momentum is not None and isinstance(layer, tf.keras.layers.BatchNormalization): layer.momentum = bn_momentum
+        if bn_momentum is not None and isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.momentum = bn_momentum
     return model
 
 # %% ../../nbs/02a_architectures.ipynb #6e9f3a02
@@ -111,19 +119,23 @@ def _sides(layer):
 def _kernel_gradient_crashes(layer):
     L = tf.keras.layers
     transposed = isinstance(layer, (L.Conv1DTranspose, L.Conv2DTranspose))
-    if not transposed and not isinstance(layer, (L.Conv1D, L.Conv2D)) or not layer.built or not layer.trainable: return False
+    if not transposed and not isinstance(layer, (L.Conv1D, L.Conv2D)) or not layer.built or not layer.trainable:
+        return False
     few = layer.kernel.shape[-2] < 16   # inputs; of a transposed convolution, outputs
     strided = [side for side, stride in zip(_sides(layer), layer.strides) if stride == 2]
     even = transposed or any(side is None or side % 2 == 0 for side in strided)
     return set(layer.kernel_size) == {1} and few and bool(strided) and even
 
 def unsafe_to_train(model) -> list:
-    "Names of the trainable layers in `model`, also inside other models and layers, whose kernel's gradient may end the process; sides that are not known count as even."
+    """Names of the trainable layers in `model`, also inside other models and layers, whose kernel's gradient may end
+    the process; sides that are not known count as even."""
     return [layer.name for layer in model._flatten_layers() if _kernel_gradient_crashes(layer)]
 
 def check_trainable(model):
     "`ValueError` that names the layers for which training `model` may end the process, with the remedy."
     if names := unsafe_to_train(model):
-        raise ValueError(f"training {', '.join(map(repr, names))} of model {model.name!r} may end the process: the gradient of a kernel of 1 × 1, stride 2 and fewer than 16 channels "
-                         "writes beyond its memory in TensorFlow. Put MaxPooling2D(1, strides=2) in front and give the layer strides=1, which computes the same; "
+        raise ValueError(f"training {', '.join(map(repr, names))} of model {model.name!r} may end the process: the "
+                         f"gradient of a kernel of 1 × 1, stride 2 and fewer than 16 channels "
+                         "writes beyond its memory in TensorFlow. Put MaxPooling2D(1, strides=2) in front and give "
+                         "the layer strides=1, which computes the same; "
                          "or give it 16 input channels (a transposed convolution: 16 filters) or kernel_size=3")

@@ -17,7 +17,8 @@ from ..store import Entry, Store, code_version
 
 # %% ../../nbs/02b_training.ipynb #a6264d18
 def augmentation_table(n:int, seed:int, epoch:int) -> np.ndarray:
-    "Uniform numbers in [0, 1), (n, 9) float32: turn, shift x, shift y, zoom, shifts of three channels, brightness, flip."
+    """Uniform numbers in [0, 1), (n, 9) float32: turn, shift x, shift y, zoom, shifts of three channels, brightness,
+    flip."""
     return rng(seed, "augmentation", epoch).random((n, 9), dtype="float32")
 
 # %% ../../nbs/02b_training.ipynb #30d562a4
@@ -30,14 +31,17 @@ def _affine(table, size):
     a, b = zoom*np.cos(turn)*flip, -zoom*np.sin(turn)
     d, e = zoom*np.sin(turn)*flip, zoom*np.cos(turn)
     centre = (size - 1)/2
-    return np.stack([a, b, centre - (a + b)*centre + shift[:, 0], d, e, centre - (d + e)*centre + shift[:, 1]], 1).reshape(-1, 2, 3)
+    return np.stack([a, b, centre - (a + b)*centre + shift[:, 0], d, e, centre - (d + e)*centre + shift[:, 1]],
+                    1).reshape(-1, 2, 3)
 
 # %% ../../nbs/02b_training.ipynb #ffc81fcc
 cv2.setNumThreads(1)   # batches are made side by side; threads within an image would only be in their way
 
 def _warp(image, matrix, between=cv2.INTER_LINEAR):
-    "Image (s, s) or (s, s, c) uint8 moved by `matrix`, from output to input pixels; `between`: how values between pixels are made."
-    return cv2.warpAffine(image, matrix, image.shape[:2], flags=between | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+    """Image (s, s) or (s, s, c) uint8 moved by `matrix`, from output to input pixels; `between`: how values between
+    pixels are made."""
+    return cv2.warpAffine(image, matrix, image.shape[:2], flags=between | cv2.WARP_INVERSE_MAP,
+                          borderMode=cv2.BORDER_REPLICATE)
 
 def _colours(row, channels):
     "What the colour part of a row of the table makes of the values 0 … 255: (1, 256, channels) float32, 0 … 255."
@@ -61,7 +65,8 @@ CLASS_WEIGHTS = ("balanced", "sqrt", "none")
 
 def class_weights(labels, classes:int, how:str="balanced") -> np.ndarray:
     "Weight of each of `classes` classes, float32, with mean 1 over the images `labels`; 0 for a class without images."
-    if how not in CLASS_WEIGHTS: raise ValueError(f"class_weights must be one of {', '.join(CLASS_WEIGHTS)}, got {how!r}")
+    if how not in CLASS_WEIGHTS:
+        raise ValueError(f"class_weights must be one of {', '.join(CLASS_WEIGHTS)}, got {how!r}")
     counts = np.bincount(labels, minlength=classes)
     power = dict(balanced=1, sqrt=0.5, none=0)[how]
     weights = np.where(counts > 0, 1/np.maximum(counts, 1)**power, 0)
@@ -77,7 +82,8 @@ def _fetch(corpus, masks, priors, size):
     def taken(maps, index, dtype):
         if maps is None: return np.zeros((0, size, size), dtype)
         return np.asarray(maps[index], dtype)
-    return lambda index: (np.ascontiguousarray(corpus.images[index]), taken(masks, index, "bool"), taken(priors, index, "float32"))
+    return lambda index: (np.ascontiguousarray(corpus.images[index]), taken(masks, index, "bool"),
+                          taken(priors, index, "float32"))
 
 # %% ../../nbs/02b_training.ipynb #c70285db
 def moved(maps, table) -> np.ndarray:
@@ -95,8 +101,10 @@ def _augmented(x, row, mask, masked):
     return tf.ensure_shape(tf.numpy_function(run, [x, row, mask], tf.float32, stateful=False), x.shape)
 
 # %% ../../nbs/02b_training.ipynb #1ac9e588
-def batches(corpus, architecture:str, size:int, batch_size:int, seed:int, *, epoch:int, weights, masks=None, priors=None, augmented:bool=True):
-    """tf.data of (input, label, weight) batches: one epoch of `corpus`, shuffled, masked, augmented and scaled for `architecture`.
+def batches(corpus, architecture:str, size:int, batch_size:int, seed:int, *, epoch:int, weights, masks=None,
+            priors=None, augmented:bool=True):
+    """tf.data of (input, label, weight) batches: one epoch of `corpus`, shuffled, masked, augmented and scaled for
+    `architecture`.
 
     With `priors`, maps (n, size, size), the batch's own are a fourth part of it, moved along with its images."""
     order, table = epoch_order(len(corpus), seed, epoch), augmentation_table(len(corpus), seed, epoch)
@@ -115,7 +123,8 @@ def batches(corpus, architecture:str, size:int, batch_size:int, seed:int, *, epo
     data = tf.data.Dataset.from_tensor_slices((order, table[order], corpus.labels[order].astype("int32")))
     options = tf.data.Options()
     options.autotune.enabled = False   # its thread may sleep for up to a minute when an epoch ends
-    return data.batch(batch_size).map(load_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4).with_options(options)
+    return data.batch(batch_size).map(load_batch, num_parallel_calls=tf.data.AUTOTUNE,
+                                      deterministic=True).prefetch(4).with_options(options)
 
 # %% ../../nbs/02b_training.ipynb #e703709e
 def macro_f1(labels, predicted) -> float:
@@ -130,12 +139,14 @@ def cross_entropy(labels, logits) -> float:
 # %% ../../nbs/02b_training.ipynb #8b2b87bd
 def predict(model, corpus, prepare, batch_size:int=256) -> np.ndarray:
     "Logits (n, classes) float32 of `model` on `corpus`; `prepare` makes its input from a uint8 batch."
-    return np.concatenate([model.predict_on_batch(prepare(corpus.images[i:i + batch_size])) for i in range(0, len(corpus), batch_size)])
+    return np.concatenate([model.predict_on_batch(prepare(corpus.images[i:i + batch_size]))
+                           for i in range(0, len(corpus), batch_size)])
 
 # %% ../../nbs/02b_training.ipynb #c900acf3
 @dataclass(frozen=True)
 class CrossEntropy:
-    "Mean over a batch of the cross-entropy of its logits in nats, each image times the weight of its class (section 5.1)."
+    """Mean over a batch of the cross-entropy of its logits in nats, each image times the weight of its class
+    (section 5.1)."""
 
     def loss(self, model, images, labels, weights, priors=None):
         "The scalar that a batch is trained on; shapes as above."
@@ -158,7 +169,8 @@ def learning_by(model, objective) -> tf.keras.Model:
 
 # %% ../../nbs/02b_training.ipynb #bc3e1818
 def _save_state(path, model):
-    state = {f"w{i:04}": v for i, v in enumerate(model.get_weights())} | {f"o{i:04}": np.asarray(v) for i, v in enumerate(model.optimizer.variables)}
+    state = {f"w{i:04}": v for i, v in enumerate(model.get_weights())} | {f"o{i:04}": np.asarray(v) for i,
+                                                                          v in enumerate(model.optimizer.variables)}
     write_atomic(path, lambda file: _savez(file, state))
 
 def _savez(file, state):
@@ -166,12 +178,14 @@ def _savez(file, state):
 
 def _load_weights(path, model):
     "`path`: of a state that the store has checked."
-    with np.load(path, allow_pickle=False) as state: model.set_weights([state[k] for k in sorted(state) if k.startswith("w")])
+    with np.load(path, allow_pickle=False) as state:
+        model.set_weights([state[k] for k in sorted(state) if k.startswith("w")])
 
 def _load_state(path, model):
     _load_weights(path, model)
     with np.load(path, allow_pickle=False) as state:
-        for variable, key in zip(model.optimizer.variables, sorted(k for k in state if k.startswith("o"))): variable.assign(state[key])
+        for variable, key in zip(model.optimizer.variables, sorted(k for k in state if k.startswith("o"))):
+            variable.assign(state[key])
 
 # %% ../../nbs/02b_training.ipynb #626873d9
 def compiled(recipe:dict) -> tf.keras.Model:
@@ -186,7 +200,8 @@ def compiled(recipe:dict) -> tf.keras.Model:
 
 # %% ../../nbs/02b_training.ipynb #277473aa
 def chain(store:Store, recipe:dict, masks_of, epochs:int) -> list:
-    "Store entries of epochs 1 … `epochs` of `recipe`; `masks_of(epoch)` gives the masks that an epoch trains on, or None."
+    """Store entries of epochs 1 … `epochs` of `recipe`; `masks_of(epoch)` gives the masks that an epoch trains on,
+    or None."""
     previous, entries = store.entry("start", **recipe), []
     for epoch in range(1, epochs + 1):
         masks = masks_of(epoch)
@@ -261,18 +276,22 @@ class Trained:
 # %% ../../nbs/02b_training.ipynb #ebb08e76
 def _bar_callback(bar, batch_size, n):
     "Keras callback that moves `bar` by the images of each batch."
-    return tf.keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update(min(batch_size, n - batch*batch_size)))
+    return tf.keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch,
+                                             logs: bar.update(min(batch_size, n - batch*batch_size)))
 
 def _one_epoch(model, recipe, train, valid, epoch, masks, priors, bar):
     "Train `model` for one epoch; its row of the learning curve and the validation logits."
     weights = class_weights(train.labels, recipe["classes"], recipe["class_weights"])
     shape = (recipe["architecture"], recipe["image_size"], recipe["batch_size"], recipe["seed"])
-    data = batches(train, *shape, epoch=epoch, weights=weights, masks=masks, priors=priors, augmented=recipe["augmented"])
-    loss = model.fit(data, epochs=1, verbose=0, callbacks=[_bar_callback(bar, recipe["batch_size"], len(train))]).history["loss"][0]
+    data = batches(train, *shape, epoch=epoch, weights=weights, masks=masks, priors=priors,
+                   augmented=recipe["augmented"])
+    loss = model.fit(data, epochs=1, verbose=0,
+                     callbacks=[_bar_callback(bar, recipe["batch_size"], len(train))]).history["loss"][0]
     logits = predict(model, valid, lambda x: preprocess(recipe["architecture"], x, recipe["image_size"]))
     predicted = logits.argmax(1)
     return dict(epoch=epoch, images_seen=epoch*len(train), loss=loss, val_loss=cross_entropy(valid.labels, logits),
-                val_f1=macro_f1(valid.labels, predicted), val_accuracy=float((predicted == valid.labels).mean())), logits
+                val_f1=macro_f1(valid.labels, predicted),
+                val_accuracy=float((predicted == valid.labels).mean())), logits
 
 # %% ../../nbs/02b_training.ipynb #a691a93c
 def _keep_epoch(entry, model, row, logits, **cost):
@@ -281,7 +300,8 @@ def _keep_epoch(entry, model, row, logits, **cost):
     before = _weights_before(entry)
     if before and before != weights:
         raise RuntimeError(f"epoch {row['epoch']} was computed again with other weights than {entry.path} records "
-                           f"({weights[:12]}, not {before[:12]}); the machine or a library changed: delete that folder to start over")
+                           f"({weights[:12]}, not {before[:12]}); the machine or a library changed: delete that "
+                           f"folder to start over")
     _save_state(entry.file(STATE), model)
     write_atomic(entry.file("val_logits.npy"), lambda file: np.save(file, logits))
     entry.finish(spare=(STATE,), row=row, weights=weights, environment=environment(), **cost)
@@ -299,14 +319,16 @@ def _drop_states(entries, keep):
 
 # %% ../../nbs/02b_training.ipynb #b84eb214
 def _span(entries):
-    "(start, stop): epochs start + 1 … stop are to be computed, going on from the state of epoch start; None if nothing is missing."
+    """(start, stop): epochs start + 1 … stop are to be computed, going on from the state of epoch start; None if
+    nothing is missing."""
     whole = [e.complete for e in entries]
     if all(whole):
         best = _best([e.meta["row"] for e in entries])
         if entries[best].has(STATE): return None
         last, stop = best, best + 1
     else:
-        last = whole.index(False)   # up to the next whole one: an epoch that was damaged is not all there is to do again
+        # up to the next whole one: an epoch that was damaged is not all there is to do again
+        last = whole.index(False)
         stop = next((i for i in range(last + 1, len(entries)) if whole[i]), len(entries))
     return next((i for i in range(last, 0, -1) if entries[i - 1].has(STATE)), 0), stop
 
@@ -330,43 +352,54 @@ def _recipe(train, valid, objective, priors, **settings):
     code = code_version(_train_span, objective, without=(_drop_states, environment))
     settings["objective"] = dict(name=type(objective).__name__, **asdict(objective))
     if priors is not None: settings["priors"] = priors.entry
-    return dict(settings, classes=len(train.classes), train=train.digest, valid=valid.digest, numerics=numerics(), code=code)
+    return dict(settings, classes=len(train.classes), train=train.digest, valid=valid.digest, numerics=numerics(),
+                code=code)
 
 def _check_objective(objective, priors, n, size):
     "`TypeError` for what is no objective; `ValueError` for priors that do not fit `n` images of `size` pixels a side."
     frozen = is_dataclass(objective) and not isinstance(objective, type) and objective.__dataclass_params__.frozen
     if not frozen or not callable(getattr(objective, "loss", None)):
-        raise TypeError(f"objective must be an instance of a frozen dataclass with a method loss, as CrossEntropy(); got {objective!r}")
+        raise TypeError(f"objective must be an instance of a frozen dataclass with a method loss, as CrossEntropy(); "
+                        f"got {objective!r}")
     if priors is not None and tuple(priors.shape) != (n, size, size):
-        raise ValueError(f"priors of shape {tuple(priors.shape)} do not fit; they must be ({n}, {size}, {size}), a map of each training image")
+        raise ValueError(f"priors of shape {tuple(priors.shape)} do not fit; they must be ({n}, {size}, {size}), a "
+                         f"map of each training image")
 
 def _check_training(train, valid, epochs, batch_size):
-    if train.classes != valid.classes: raise ValueError(f"training and validation set have different classes: {train.classes} and {valid.classes}")
+    if train.classes != valid.classes:
+        raise ValueError(f"training and validation set have different classes: {train.classes} and {valid.classes}")
     for corpus, name in ((train, "training"), (valid, "validation")):
         if not len(corpus): raise ValueError(f"the {name} set is empty")
-    if epochs < 0 or batch_size < 1: raise ValueError(f"epochs must not be negative and batch_size at least 1, got {epochs} and {batch_size}")
+    if epochs < 0 or batch_size < 1:
+        raise ValueError(f"epochs must not be negative and batch_size at least 1, got {epochs} and {batch_size}")
 
 # %% ../../nbs/02b_training.ipynb #1e7274c6
-def fit(store:Store, train, valid, *, architecture:str, image_size:int, epochs:int, seed:int=0, batch_size:int=32, learning_rate:float=0.001,
-        class_weights:str="balanced", bn_momentum:float=None, augmented:bool=True, objective=CrossEntropy(), masks_of=lambda epoch: None,
+def fit(store:Store, train, valid, *, architecture:str, image_size:int, epochs:int, seed:int=0, batch_size:int=32,
+        learning_rate:float=0.001,
+        class_weights:str="balanced", bn_momentum:float=None, augmented:bool=True, objective=CrossEntropy(),
+        masks_of=lambda epoch: None,
         priors=None, keep=(9,), desc:str="training") -> Trained:
     """Train `architecture` on `train`, or take from `store` what of it is there, and validate on `valid` (section 5.1).
 
-    Adam, cross-entropy, batches of 32, as in the paper. `objective`: what is minimised, see `CrossEntropy`; its name, fields and
-    code are part of the key. `masks_of(epoch)`: masks (indexable, bool (n, size, size), with `.entry`) that the epoch's training
+    Adam, cross-entropy, batches of 32, as in the paper. `objective`: what is minimised, see `CrossEntropy`; its name,
+    fields and
+    code are part of the key. `masks_of(epoch)`: masks (indexable, bool (n, size, size), with `.entry`) that the epoch's
+    training
     images are multiplied by, or None. `priors`: a map of each training image for the objective (indexable, of shape
     (n, size, size), float32, with `.entry`), or None. Validation images are never masked.
     Without epochs, the model stays as it was made. `keep`: epochs whose full state stays in the store.
     Raises `ValueError` for corpora, priors or numbers that do not fit, `TypeError` for what is no objective."""
     _check_training(train, valid, epochs, batch_size)
     _check_objective(objective, priors, len(train), image_size)
-    recipe = _recipe(train, valid, objective, priors, architecture=architecture, image_size=image_size, seed=seed, batch_size=batch_size, learning_rate=learning_rate,
+    recipe = _recipe(train, valid, objective, priors, architecture=architecture, image_size=image_size, seed=seed,
+                     batch_size=batch_size, learning_rate=learning_rate,
                      class_weights=class_weights, bn_momentum=bn_momentum, augmented=augmented)
     entries = chain(store, recipe, masks_of, epochs)
     start = store.entry("start", **recipe)
     with (entries or [start])[0].lock():   # runs that begin alike wait for each other; others go on side by side
         while entries and (span := _span(entries)):
-            _train_span(recipe, entries, span, train, valid, objective=objective, masks_of=masks_of, priors=priors, keep=keep, desc=desc)
+            _train_span(recipe, entries, span, train, valid, objective=objective, masks_of=masks_of, priors=priors,
+                        keep=keep, desc=desc)
     return Trained(recipe, start, entries, train.classes)
 
 # %% ../../nbs/02b_training.ipynb #bb9b3990
@@ -383,9 +416,12 @@ def draw_confusion(counts:pd.DataFrame, axis=None):
     share = 100*counts.to_numpy()/np.where(counts.sum(axis=1) > 0, counts.sum(axis=1), np.nan).reshape(-1, 1)
     image = axis.imshow(share, vmin=0, vmax=100)
     for (i, j), value in np.ndenumerate(share):
-        if np.isfinite(value): axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color="black" if value > 55 else "white")
+        if np.isfinite(value):
+            axis.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8,
+                      color="black" if value > 55 else "white")
     names = [f"{c} ({n})" for c, n in zip(counts.columns, counts.sum(axis=1))]
-    axis.set_xticks(range(len(counts)), counts.columns, rotation=45, ha="right"); axis.set_yticks(range(len(counts)), names)
+    axis.set_xticks(range(len(counts)), counts.columns, rotation=45,
+                    ha="right"); axis.set_yticks(range(len(counts)), names)
     axis.set(xlabel="predicted", ylabel="true (images)"); axis.spines[:].set_visible(False)
     axis.figure.colorbar(image, ax=axis, label="share of the true class (%)")
     return axis.figure
