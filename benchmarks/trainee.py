@@ -96,7 +96,8 @@ def bare_data(learn, weights, tf):
         x = tf.ensure_shape(tf.numpy_function(augment, [x, row], tf.float32), (None, *images.shape[1:]))
         return scale("MobileNetV2", tf.image.grayscale_to_rgb(x) if images.shape[-1] == 1
                      else x), label, tf.gather(weights, label)
-    return tf.data.Dataset.from_tensor_slices((images, table, learn.labels)).shuffle(len(learn), seed=0).batch(32).map(prepare).prefetch(4)
+    data = tf.data.Dataset.from_tensor_slices((images, table, learn.labels)).shuffle(len(learn), seed=0)
+    return data.batch(32).map(prepare).prefetch(4)
 
 
 def pipeline(options):

@@ -19,7 +19,7 @@ from .explain.relevance import maps
 from .reproducibility import numerics
 from .store import Store
 from .networks.architectures import keras_or, momentum_of
-from .networks.trainer import TrainerSettings, check_options, corpora, matched, names_of, side, speak, trainer_from
+from .networks.trainer import TrainerSettings, check_options, corpora, matched, names_of, side, trainer_from
 from .networks.training import Trained, confusion_matrix, fit, macro_f1, predict
 
 # %% ../nbs/06_trainee.ipynb #71165166
@@ -244,10 +244,12 @@ def copies_sentence(record:dict):
     found, total = record.get("copies"), record["valid_images"]
     if not found or not found["images"]: return None
     by_class = sorted(zip(found["classes"], record["classes"]), key=lambda x: -x[0])
-    text = f"{found['images']:,} of {total:,} validation images stand in the training set too, pixel by pixel ({', '.join(f'{c} {k:,}' for k, c in by_class if k)})"
+    each = ", ".join(f"{c} {k:,}" for k, c in by_class if k)
+    text = f"{found['images']:,} of {total:,} validation images stand in the training set too, pixel by pixel ({each})"
     if "f1" not in found: return f"{text}: none is left without them."
     f1, right = record["curve"][record["best_epoch"] - 1]["val_f1"], np.trace(record["confusion"])/total
-    return f"{text}. {record['condition']}: macro F1 {f1:.3f}, without them {found['f1']:.3f}; accuracy {right:.3f}, without them {found['accuracy']:.3f}."
+    return (f"{text}. {record['condition']}: macro F1 {f1:.3f}, without them {found['f1']:.3f}; "
+            f"accuracy {right:.3f}, without them {found['accuracy']:.3f}.")
 
 # %% ../nbs/06_trainee.ipynb #551e85b8
 def _about_condition(condition):

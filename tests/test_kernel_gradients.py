@@ -11,12 +11,17 @@ NETWORK = """
 import numpy as np, tensorflow as tf
 L = tf.keras.layers
 tf.keras.utils.set_random_seed(0)
-def mini_xception(shortcut=lambda x: L.Conv2D(16, 1, strides=2, padding="same", use_bias=False, name="shortcut")(x), side=64):
+def one_by_one(x): return L.Conv2D(16, 1, strides=2, padding="same", use_bias=False, name="shortcut")(x)
+
+
+def mini_xception(shortcut=one_by_one, side=64):
     x = i = L.Input((side, side, 1))
     for _ in range(2): x = L.ReLU()(L.BatchNormalization()(L.Conv2D(8, 3, use_bias=False)(x)))
-    y = L.MaxPooling2D(3, 2, padding="same")(L.BatchNormalization()(L.SeparableConv2D(16, 3, padding="same", use_bias=False)(x)))
+    y = L.BatchNormalization()(L.SeparableConv2D(16, 3, padding="same", use_bias=False)(x))
+    y = L.MaxPooling2D(3, 2, padding="same")(y)
     x = L.Add()([y, L.BatchNormalization()(shortcut(x))])
-    return tf.keras.Model(i, L.Dense(7, bias_initializer="ones", name="logits")(L.GlobalAveragePooling2D()(L.ReLU()(x))))
+    x = L.GlobalAveragePooling2D()(L.ReLU()(x))
+    return tf.keras.Model(i, L.Dense(7, bias_initializer="ones", name="logits")(x))
 images = np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 1)).astype("float32")
 """
 

@@ -108,7 +108,8 @@ class Twice(keras.Model):
 def after_conv(middle, last=None):
     i = L.Input((8, 8, 3))
     y = middle(L.Conv2D(6, 3)(i))
-    return filled(keras.Model(i, (last or L.Dense(5))(L.GlobalAveragePooling2D()(L.Conv2D(8, 3, activation="relu")(y)))))
+    y = L.GlobalAveragePooling2D()(L.Conv2D(8, 3, activation="relu")(y))
+    return filled(keras.Model(i, (last or L.Dense(5))(y)))
 
 
 OPTIONS = {"batch normalisation in training": lambda y: L.BatchNormalization()(y, training=True),

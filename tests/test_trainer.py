@@ -164,7 +164,8 @@ def test_own_layers_come_from_a_file_that_is_named(tmp_path, name):
     path = saved(tmp_path/name, custom["Mine"]())
     with pytest.raises(ValueError, match="Give the class Mine.*trainer_module"): saved_model(path)
     assert saved_model(path, custom_objects=custom).model().output_shape == (None, 8)
-    assert saved_model(path, custom_objects=custom).key != saved_model(path, custom_objects=custom | dict(other=halves)).key
+    more = custom | dict(other=halves)
+    assert saved_model(path, custom_objects=custom).key != saved_model(path, custom_objects=more).key
 
 
 def halves(x): return x/255 - .5
@@ -269,7 +270,8 @@ def colours(tmp_path_factory):
     for k, name in enumerate(("blue", "lime", "navy", "rose")):
         (folder/"own"/name).mkdir(parents=True)
         for i in range(20):
-            Image.fromarray((COLOURS[k] + draw.integers(-20, 20, (16, 16, 3))).clip(0, 255).astype("uint8")).save(folder/"own"/name/f"{name}{i}.png")
+            picture = (COLOURS[k] + draw.integers(-20, 20, (16, 16, 3))).clip(0, 255).astype("uint8")
+            Image.fromarray(picture).save(folder/"own"/name/f"{name}{i}.png")
     def model(order, path, scale=1.):
         net = tf.keras.Sequential([L.Input((16, 16, 3)), L.GlobalAveragePooling2D(), L.Dense(4)])
         centres = (COLOURS[order]/255*scale).astype("float32")
@@ -326,7 +328,8 @@ def test_an_unknown_class_is_left_to_the_trainee():
     mine, theirs, known = aligned(trainer, np.array([[9., 0], [0, 9], [5, 5]]), classes,
                                   np.array([[0., 0, 1], [1, 0, 0], [0, 9, 0]]))
     rows = {r["rule"]: r for r in fusion(np.array([2, 0, 1]), mine, theirs, known)}
-    assert [rows[r]["accuracy"] for r in ("trainee", "mean", "product")] == [1, 1, 1] and rows["trainer"]["accuracy"] == pytest.approx(2/3)
+    assert [rows[r]["accuracy"] for r in ("trainee", "mean", "product")] == [1, 1, 1]
+    assert rows["trainer"]["accuracy"] == pytest.approx(2/3)
     assert all(np.isfinite(r["f1"]) for r in rows.values())
 
 
@@ -357,7 +360,8 @@ def test_own_classes_are_one_parameter_away(tmp_path, names):
     with pytest.raises(ValueError, match='-p trainer_options "classes=found"'):
         corpora("folder", str(tmp_path), parameter="trainer_options")
     train, valid = corpora("folder", str(tmp_path), size=16, options="classes=found valid_fraction=0.4")
-    assert list(train.classes) == sorted(names) and len(train) + len(valid) == 6*len(names) and train.images.shape[1:3] == (16, 16)
+    assert list(train.classes) == sorted(names) and len(train) + len(valid) == 6*len(names)
+    assert train.images.shape[1:3] == (16, 16)
 
 
 @pytest.mark.parametrize("text, said", [("clases=found", "did you mean 'classes'"),

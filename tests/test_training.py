@@ -154,14 +154,16 @@ def test_an_objective_sees_the_images_maps(tmp_path, pair):
                           for priors in (None, Priors(store, ones), Priors(store, 3*ones)))
     assert one.curve.loss[0] == pytest.approx(without.curve.loss[0] + 0.5, abs=1e-5)
     assert more.curve.loss[0] == pytest.approx(without.curve.loss[0] + 1.5, abs=1e-5)
-    assert len({r.key for r in (without, one, more)}) == 3 and one.fingerprint == more.fingerprint == without.fingerprint
+    assert len({r.key for r in (without, one, more)}) == 3
+    assert one.fingerprint == more.fingerprint == without.fingerprint
 
 
 def test_an_objective_may_ask_for_inner_gradients(tmp_path, pair):
     store = Store(tmp_path)
     near, far = (fitted(store, pair, objective=Pulled(), priors=Priors(store, np.full((32, 32, 32), v, "float32")))
                  for v in (0., 9.))
-    assert np.isfinite(near.curve.loss[0]) and far.curve.loss[0] > near.curve.loss[0] and near.fingerprint != far.fingerprint
+    assert np.isfinite(near.curve.loss[0]) and far.curve.loss[0] > near.curve.loss[0]
+    assert near.fingerprint != far.fingerprint
 
 
 @pytest.mark.parametrize("objective, priors, error, why", [

@@ -2,7 +2,6 @@
 fingerprint."""
 import sys
 from dataclasses import dataclass
-import numpy as np
 from rbdm_nb.corpora.datasets import load
 from rbdm_nb.reproducibility import deterministic, rng
 from rbdm_nb.store import Entry, Store

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, tensorflow as tf
-from .architectures import ARCHITECTURES, build, keras_or, preprocess, resize
+from .architectures import ARCHITECTURES, build, keras_or, resize
 from ..corpora.datasets import ALIASES, EXPRESSIONS, Corpus, class_index, load, read_options
 from ..reproducibility import file_digest, fingerprint
 from ..store import Store
@@ -98,9 +98,8 @@ class SavedModel:
     @property
     def key(self) -> str:
         said = self.scaling if isinstance(self.scaling, str) else "own" + self._identity(self.scaling)
-        own = "-" + fingerprint(np.frombuffer("".join(f"{n}{self._identity(o)}" for n,
-                                                      o in sorted(self.custom.items())).encode(),
-                                                      "uint8"))[:12] if self.custom else ""
+        custom = "".join(f"{n}{self._identity(o)}" for n, o in sorted(self.custom.items()))
+        own = "-" + fingerprint(np.frombuffer(custom.encode(), "uint8"))[:12] if custom else ""
         return f"{file_digest(self.path)[:20]}-{said}" + (f"-{self.size}" if self.flexible else "") + own
 
     def _identity(self, thing) -> str:
@@ -230,8 +229,8 @@ def scaling_scores(trainer, corpus, model=None) -> dict:
     order that fits best,
     so that their names do not matter here."""
     model = model or trainer.model()
-    tried = {"given" if callable(trainer.scaling)
-             else trainer.scaling: trainer} | {s: replace(trainer, scaling=s) for s in SCALINGS if s != trainer.scaling}
+    given = "given" if callable(trainer.scaling) else trainer.scaling
+    tried = {given: trainer} | {s: replace(trainer, scaling=s) for s in SCALINGS if s != given}
     logits = {s: predict(model, corpus, t.prepare) for s, t in tried.items()}
     return {s: best_order(corpus.labels, x.argmax(1), x.shape[1], len(corpus.classes))[1] for s, x in logits.items()}
 
@@ -287,9 +286,8 @@ def speak(trainer, corpus, logits, name:str="Trainer", sample:int=256):
     if not isinstance(trainer, SavedModel): return
     few = corpus.subset(max(min(sample, len(corpus)), len(corpus.classes)))
     scores = scaling_scores(trainer, few)
-    print("scaling " + ", ".join(f"{s}: {v:.2f}" for s,
-                                 v in scores.items()) + f" (accuracy in the best order of classes on {len(few)} "
-                                                        f"images; the first is used)")
+    tried = ", ".join(f"{s}: {v:.2f}" for s, v in scores.items())
+    print(f"scaling {tried} (accuracy in the best order of classes on {len(few)} images; the first is used)")
     if better := better_scaling(scores):
         warnings.warn(f"with scaling {better} the Trainer would be better by far: -p trainer_scaling {better}")
     elif (matched(names_of(trainer, corpus.classes),
@@ -385,7 +383,8 @@ def _checked(one, corpus, given, auto):
     if strange:
         warnings.warn(f"trainer_classes: {', '.join(strange)} not among the classes of {corpus.corpus} "
                       f"({', '.join(corpus.classes)}); counted as classes of the Trainer alone")
-    if (matched(one.classes, corpus.classes) >= 0).any() and (text := check_order(one, corpus, predict(model, corpus, one.prepare))):
+    known = (matched(one.classes, corpus.classes) >= 0).any()
+    if known and (text := check_order(one, corpus, predict(model, corpus, one.prepare))):
         if not given: raise ValueError(text)
         warnings.warn(text)
     return one

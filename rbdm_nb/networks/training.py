@@ -10,7 +10,7 @@ import json, time
 from dataclasses import asdict, dataclass, is_dataclass
 import cv2, numpy as np, pandas as pd, tensorflow as tf
 from sklearn.metrics import confusion_matrix as _confusion_matrix, f1_score
-from .architectures import build, check_trainable, preprocess, resize, scale
+from .architectures import build, check_trainable, preprocess, scale
 from ..project import progress, write_atomic
 from ..reproducibility import environment, fingerprint, numerics, rng
 from ..store import Entry, Store, code_version

@@ -126,12 +126,14 @@ def _known_function(name):
 # %% ../../nbs/02c_weights.ipynb #c849f55a
 # of TensorFlow's operations that compute only
 _FIELDS = {"math", "nn", "linalg", "image", "signal", "dtypes", "bitwise", "__operators__"}
-_BARE = set("""abs add add_n argmax argmin argsort boolean_mask broadcast_to cast clip_by_value clip_by_norm concat constant convert_to_tensor cos
-    cosh cumsum divide einsum equal exp expand_dims eye fill floor gather gather_nd greater greater_equal identity less less_equal
-    logical_and logical_not logical_or matmul maximum minimum multiply negative norm not_equal one_hot ones ones_like pad pow
-    range rank realdiv reduce_all reduce_any reduce_max reduce_mean reduce_min reduce_prod reduce_sum repeat reshape reverse round saturate_cast
-    shape sigmoid sign sin sinh size slice softmax sort space_to_batch split sqrt square squeeze stack stop_gradient strided_slice subtract tan
-    tanh tensordot tile transpose truediv unstack where zeros zeros_like""".split())
+_BARE = set("""
+    abs add add_n argmax argmin argsort boolean_mask broadcast_to cast clip_by_value clip_by_norm concat constant
+    convert_to_tensor cos cosh cumsum divide einsum equal exp expand_dims eye fill floor gather gather_nd greater
+    greater_equal identity less less_equal logical_and logical_not logical_or matmul maximum minimum multiply
+    negative norm not_equal one_hot ones ones_like pad pow range rank realdiv reduce_all reduce_any reduce_max
+    reduce_mean reduce_min reduce_prod reduce_sum repeat reshape reverse round saturate_cast shape sigmoid sign sin
+    sinh size slice softmax sort space_to_batch split sqrt square squeeze stack stop_gradient strided_slice subtract
+    tan tanh tensordot tile transpose truediv unstack where zeros zeros_like""".split())
 
 def _computes(symbol) -> bool:
     "Is the TensorFlow function `symbol` one that only computes? `io.write_file` and `py_function` are not."
@@ -195,7 +197,8 @@ def check_config(path, config:dict, trust=(), custom=()) -> bool:
     try: objects = list(_objects(config))
     except RecursionError: raise refused(path, "its configuration is nested too deeply") from None
     for node, place in objects:
-        fault, kind = _fault(node, custom), node["class_name"] if node["class_name"] != "function" else node.get("config")
+        fault = _fault(node, custom)
+        kind = node["class_name"] if node["class_name"] != "function" else node.get("config")
         if fault == "code" and _is_trusted(place, trust): trusted = True
         elif fault == "code":
             name = place[-1][:60] if place else str(kind)[:60]
