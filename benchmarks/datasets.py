@@ -135,8 +135,8 @@ def ours(corpus, size, batch, masks=None, augmented=False):
     "Function that runs through an epoch of our batches."
     from rbdm_nb.networks.training import batches
     weights, epoch = np.ones(8, "float32"), iter(range(1, 10**9))
-    return lambda: [None for _ in batches(corpus, "InceptionV3", size, batch, 0, next(epoch), weights, masks,
-                                          augmented)]
+    return lambda: [None for _ in batches(corpus, "InceptionV3", size, batch, 0, epoch=next(epoch), weights=weights,
+                                          masks=masks, augmented=augmented)]
 
 
 def alternate(functions, seconds):
@@ -188,8 +188,8 @@ def epoch(kind, n, options):
     seconds, peak = time.perf_counter() - start, lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     after = peak()
     from rbdm_nb.networks.training import batches
-    data = batches(faces, "InceptionV3", options.size, options.batch, 0, 1, np.ones(8, "float32"),
-                   Half(options.size), True)
+    data = batches(faces, "InceptionV3", options.size, options.batch, 0, epoch=1,
+                   weights=np.ones(8, "float32"), masks=Half(options.size))
     for _ in data.take(options.batches): pass
     print(json.dumps(dict(files=len(faces), seconds=seconds, opened=after, peak=peak())))
 

@@ -11,8 +11,8 @@ _PUBLIC = {
     "corpora.datasets": "EXPRESSIONS Corpus load check",
     "corpora.folder": "from_arrays from_tfdata",
     "networks.architectures": "ARCHITECTURES build preprocess",
-    "networks.training": "fit predict",
-    "networks.trainer": "trainer_from",
+    "networks.training": "CrossEntropy fit predict",
+    "networks.trainer": "TrainerSettings trainer_from",
     "explain.rules": "METHODS Method Rule Noise Path",
     "explain.relevance": "Explainer maps",
     "explain.functions": "function_maps combined_maps",
@@ -21,7 +21,7 @@ _PUBLIC = {
     "gaze.study": "LabellingStudy",
     "gaze.attention": "read_study table1",
     "masking": "MASKS make_mask corpus_masks negative_mask mean_mask perceptive_mask random_mask",
-    "trainee": "train run_condition",
+    "trainee": "Condition train run_condition",
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = [*_HOME]

@@ -56,6 +56,7 @@ def _coerce(value, parameter):
     kind = parameter.type
     if type(value) is kind: return value
     if kind is float and type(value) is int: return float(value)
+    if kind is str and type(value) in (int, float): return str(value)   # papermill and YAML read "0.9" as a number
     if kind is bool and isinstance(value, str) and value.lower() in ("true", "false"): return value.lower() == "true"
     if kind in (int, float) and isinstance(value, str):
         try: return kind(value)

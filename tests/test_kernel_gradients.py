@@ -1,4 +1,5 @@
-"Kernels of 1 x 1 and stride 2 whose gradient ends the process: explained without it, refused in training. In child processes."
+"""Kernels of 1 x 1 and stride 2 whose gradient ends the process: explained without it, refused in training. In child
+processes."""
 import subprocess, sys, textwrap
 import numpy as np, pytest, tensorflow as tf
 from rbdm_nb.networks.architectures import ARCHITECTURES, MINIMUM_SIZE, build, check_trainable, unsafe_to_train
@@ -10,18 +11,24 @@ NETWORK = """
 import numpy as np, tensorflow as tf
 L = tf.keras.layers
 tf.keras.utils.set_random_seed(0)
-def mini_xception(shortcut=lambda x: L.Conv2D(16, 1, strides=2, padding="same", use_bias=False, name="shortcut")(x), side=64):
+def one_by_one(x): return L.Conv2D(16, 1, strides=2, padding="same", use_bias=False, name="shortcut")(x)
+
+
+def mini_xception(shortcut=one_by_one, side=64):
     x = i = L.Input((side, side, 1))
     for _ in range(2): x = L.ReLU()(L.BatchNormalization()(L.Conv2D(8, 3, use_bias=False)(x)))
-    y = L.MaxPooling2D(3, 2, padding="same")(L.BatchNormalization()(L.SeparableConv2D(16, 3, padding="same", use_bias=False)(x)))
+    y = L.BatchNormalization()(L.SeparableConv2D(16, 3, padding="same", use_bias=False)(x))
+    y = L.MaxPooling2D(3, 2, padding="same")(y)
     x = L.Add()([y, L.BatchNormalization()(shortcut(x))])
-    return tf.keras.Model(i, L.Dense(7, bias_initializer="ones", name="logits")(L.GlobalAveragePooling2D()(L.ReLU()(x))))
+    x = L.GlobalAveragePooling2D()(L.ReLU()(x))
+    return tf.keras.Model(i, L.Dense(7, bias_initializer="ones", name="logits")(x))
 images = np.random.default_rng(0).uniform(-1, 1, (8, 64, 64, 1)).astype("float32")
 """
 
 
 def in_a_child(program):
-    done = subprocess.run([sys.executable, "-c", NETWORK + textwrap.dedent(program)], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-c", NETWORK + textwrap.dedent(program)], capture_output=True, text=True,
+                          timeout=600)
     assert done.returncode == 0, f"ended with {done.returncode}: {done.stderr[-2000:]}"
     return done.stdout
 
@@ -42,7 +49,8 @@ def test_ledger_layers_and_slopes_live(method):
 
 def test_graphs_are_made_once():
     i = L.Input((6, 6, 1))
-    explainer = Explainer(keras.Model(i, L.Dense(3)(L.Flatten()(L.Conv2D(2, 3, activation="relu", name="c")(i)))), "lrp_z")
+    explainer = Explainer(keras.Model(i, L.Dense(3)(L.Flatten()(L.Conv2D(2, 3, activation="relu", name="c")(i)))),
+                          "lrp_z")
     x = np.ones((2, 6, 6, 1), "float32")
     from rbdm_nb.explain.relevance import layer_maps
     explainer.ledger(x), layer_maps(explainer, x, ["c"])
@@ -70,7 +78,7 @@ def test_training_is_refused_by_name_before_it_begins(tmp_path):
     from rbdm_nb.store import Store
     training.build = lambda *settings: mini_xception()
     train, valid = (load("synthetic", split=s, n=16, image_size=64, seed=0) for s in ("train", "valid"))
-    try: training.fit(Store({str(tmp_path)!r}), train, valid, "MobileNetV2", 64, 1)
+    try: training.fit(Store({str(tmp_path)!r}), train, valid, architecture="MobileNetV2", image_size=64, epochs=1)
     except ValueError as error: print(error)""")
     assert "'shortcut'" in out and "MaxPooling2D(1, strides=2)" in out
 
@@ -79,12 +87,18 @@ def alone(layer, shape): return keras.Model(i := L.Input(shape), layer(i))
 
 
 @pytest.mark.parametrize("layer, shape, unsafe", [
-    (L.Conv2D(16, 1, 2), (60, 60, 8), True), (L.Conv2D(16, 1, 2, padding="same"), (60, 60, 15), True), (L.Conv2D(16, 1, 2), (60, 60, 16), False),
-    (L.Conv2D(16, 1, 2), (61, 61, 8), False), (L.Conv2D(16, 1, 2), (61, 60, 8), True), (L.Conv2D(16, 1, 2), (None, None, 8), True),
-    (L.Conv2D(16, 1, (1, 2)), (61, 60, 8), True), (L.Conv2D(16, 1, (2, 1)), (61, 60, 8), False), (L.Conv2D(16, 3, 2), (60, 60, 8), False),
-    (L.Conv2D(16, (1, 3), 2), (60, 60, 8), False), (L.Conv2D(16, 1, 1), (60, 60, 8), False), (L.Conv2D(16, 1, 3), (60, 60, 8), False),
-    (L.Conv1D(16, 1, 2), (3600, 8), True), (L.Conv1D(16, 1, 2), (3601, 8), False), (L.Conv2DTranspose(8, 1, 2), (30, 30, 16), True),
-    (L.Conv2DTranspose(16, 1, 2), (30, 30, 8), False), (L.SeparableConv2D(16, 1, 2), (60, 60, 8), False), (L.DepthwiseConv2D(1, 2), (60, 60, 8), False)])
+    (L.Conv2D(16, 1, 2), (60, 60, 8), True), (L.Conv2D(16, 1, 2, padding="same"), (60, 60, 15), True),
+    (L.Conv2D(16, 1, 2), (60, 60, 16), False),
+    (L.Conv2D(16, 1, 2), (61, 61, 8), False), (L.Conv2D(16, 1, 2), (61, 60, 8), True),
+    (L.Conv2D(16, 1, 2), (None, None, 8), True),
+    (L.Conv2D(16, 1, (1, 2)), (61, 60, 8), True), (L.Conv2D(16, 1, (2, 1)), (61, 60, 8), False),
+    (L.Conv2D(16, 3, 2), (60, 60, 8), False),
+    (L.Conv2D(16, (1, 3), 2), (60, 60, 8), False), (L.Conv2D(16, 1, 1), (60, 60, 8), False),
+    (L.Conv2D(16, 1, 3), (60, 60, 8), False),
+    (L.Conv1D(16, 1, 2), (3600, 8), True), (L.Conv1D(16, 1, 2), (3601, 8), False),
+    (L.Conv2DTranspose(8, 1, 2), (30, 30, 16), True),
+    (L.Conv2DTranspose(16, 1, 2), (30, 30, 8), False), (L.SeparableConv2D(16, 1, 2), (60, 60, 8), False),
+    (L.DepthwiseConv2D(1, 2), (60, 60, 8), False)])
 def test_which_layers_are_unsafe(layer, shape, unsafe):
     assert unsafe_to_train(alone(layer, shape)) == [layer.name]*unsafe
 
@@ -92,7 +106,8 @@ def test_which_layers_are_unsafe(layer, shape, unsafe):
 def test_layers_inside_models_and_wrappers_are_found_and_frozen_ones_are_not():
     inner = keras.Sequential([L.Input((60, 60, 8)), L.Conv2D(16, 1, 2, name="inside")])
     assert unsafe_to_train(alone(inner, (60, 60, 8))) == ["inside"]
-    assert unsafe_to_train(alone(L.TimeDistributed(L.Conv2D(16, 1, 2, name="wrapped")), (3, 61, 61, 8))) == ["wrapped"]   # sides not known
+    # sides not known
+    assert unsafe_to_train(alone(L.TimeDistributed(L.Conv2D(16, 1, 2, name="wrapped")), (3, 61, 61, 8))) == ["wrapped"]
     frozen = alone(L.Conv2D(16, 1, 2, trainable=False), (60, 60, 8))
     assert unsafe_to_train(frozen) == []
     shared = L.Conv2D(8, 1, 2, name="shared")

@@ -223,7 +223,7 @@ def test_records_that_differ_otherwise_are_left_out_and_named():
     strange = m.invented("mean", 2, 7) | dict(batch_size=64)
     kept, out = m.study([*RUNS, strange], 0.9)
     assert len(kept) == len(RUNS) and out.values.tolist() == [[strange["tag"], "other batch_size: 64"]]
-    assert m.study(RUNS, 0.99)[0] == [] and m.study([r | dict(momentum=0.999) for r in RUNS], 0)[0] != []
+    assert m.study(RUNS, 0.99)[0] == [] and m.study([r | dict(momentum=0.999) for r in RUNS], 0.999)[0] != []
 
 
 def test_two_records_of_one_run_are_refused():

@@ -1,4 +1,5 @@
-"""The explained network is the model: separable layers written in two ways, ReLUs written in two ways, options of calls,
+"""The explained network is the model: separable layers written in two ways, ReLUs written in two ways, options of
+calls,
 classes with a call of their own, operators, layers that no rule knows; what is refused names the layer."""
 import numpy as np, pytest, tensorflow as tf
 from rbdm_nb.explain.relevance import METHODS, Explainer
@@ -52,7 +53,8 @@ def separable_twice(d, before, after, first):
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "deep_taylor_innvestigate2"])
-@pytest.mark.parametrize("d, before, after, first", [(2, False, False, True), (2, True, True, False), (1, True, True, True)])
+@pytest.mark.parametrize("d, before, after, first",
+                         [(2, False, False, True), (2, True, True, False), (1, True, True, True)])
 def test_separable_is_depthwise_and_pointwise(method, d, before, after, first):
     one, two, x = separable_twice(d, before, after, first)
     (r, y), (s, z) = explained(one, x, method), explained(two, x, method)
@@ -106,18 +108,26 @@ class Twice(keras.Model):
 def after_conv(middle, last=None):
     i = L.Input((8, 8, 3))
     y = middle(L.Conv2D(6, 3)(i))
-    return filled(keras.Model(i, (last or L.Dense(5))(L.GlobalAveragePooling2D()(L.Conv2D(8, 3, activation="relu")(y)))))
+    y = L.GlobalAveragePooling2D()(L.Conv2D(8, 3, activation="relu")(y))
+    return filled(keras.Model(i, (last or L.Dense(5))(y)))
 
 
-OPTIONS = {"batch normalisation in training": lambda y: L.BatchNormalization()(y, training=True), "option of a layer": lambda y: Mine()(y, scale=3.),
-           "attention": lambda y: L.Reshape((6, 6, 6))(L.MultiHeadAttention(2, 3)(*[L.Reshape((36, 6))(y)] * 2)), "normalisation": L.LayerNormalization(),
-           "nested": lambda y: keras.Sequential([L.Input((6, 6, 6)), L.Conv2D(6, 3, padding="same"), L.BatchNormalization()])(y, training=True)}
-OPERATORS = {"leaky_relu": lambda y: tf.nn.leaky_relu(y, alpha=0.5), "gelu": lambda y: tf.nn.gelu(y, approximate=True), "softmax": lambda y: tf.nn.softmax(y, axis=1),
-             "clip": lambda y: tf.clip_by_value(y, 0., 1.), "slice": lambda y: y[:, 1:], "concat": lambda y: tf.concat([y, y*2.], -1)}
+OPTIONS = {"batch normalisation in training": lambda y: L.BatchNormalization()(y, training=True),
+           "option of a layer": lambda y: Mine()(y, scale=3.),
+           "attention": lambda y: L.Reshape((6, 6, 6))(L.MultiHeadAttention(2, 3)(*[L.Reshape((36, 6))(y)] * 2)),
+           "normalisation": L.LayerNormalization(),
+           "nested": lambda y: keras.Sequential([L.Input((6, 6, 6)), L.Conv2D(6, 3, padding="same"),
+                                                 L.BatchNormalization()])(y, training=True)}
+OPERATORS = {"leaky_relu": lambda y: tf.nn.leaky_relu(y, alpha=0.5), "gelu": lambda y: tf.nn.gelu(y, approximate=True),
+             "softmax": lambda y: tf.nn.softmax(y, axis=1),
+             "clip": lambda y: tf.clip_by_value(y, 0., 1.), "slice": lambda y: y[:, 1:],
+             "concat": lambda y: tf.concat([y, y*2.], -1)}
 if KERAS_3:
     ops = keras.ops
-    OPERATORS = {"leaky_relu": lambda y: ops.leaky_relu(y, negative_slope=0.5), "gelu": lambda y: ops.gelu(y, approximate=True), "softmax": lambda y: ops.softmax(y, axis=1),
-                 "clip": lambda y: ops.clip(y, 0., 1.), "slice": lambda y: y[:, 1:], "concat": lambda y: ops.concatenate([y, y*2.], -1)}
+    OPERATORS = {"leaky_relu": lambda y: ops.leaky_relu(y, negative_slope=0.5),
+                 "gelu": lambda y: ops.gelu(y, approximate=True), "softmax": lambda y: ops.softmax(y, axis=1),
+                 "clip": lambda y: ops.clip(y, 0., 1.), "slice": lambda y: y[:, 1:],
+                 "concat": lambda y: ops.concatenate([y, y*2.], -1)}
 OPERATORS |= {"x + y": lambda y: y + L.Conv2D(6, 1)(y), "y * 3": lambda y: y*3., "3 - y": lambda y: 3. - y}
 
 
@@ -152,7 +162,8 @@ TRAINING = ("batch normalisation in training", "nested")   # which Keras 3 overr
 @pytest.mark.parametrize("what", [w for w in [*OPTIONS, *OPERATORS] if not KERAS_3 or w not in TRAINING])
 @pytest.mark.parametrize("method", ["deep_taylor", "lrp_epsilon"])
 def test_rules_refuse_what_they_do_not_know(what, method):
-    with pytest.raises(ValueError, match="(layer|operation) '.*(gradient method|replace it|in its place)"): Explainer(after_conv((OPTIONS | OPERATORS)[what]), method)
+    with pytest.raises(ValueError, match="(layer|operation) '.*(gradient method|replace it|in its place)"):
+        Explainer(after_conv((OPTIONS | OPERATORS)[what]), method)
 
 
 def test_class_with_a_call_of_its_own():
@@ -171,18 +182,22 @@ def test_class_with_a_call_of_its_own():
 @pytest.mark.parametrize("what", TRAINING)
 def test_keras_3_overrules_training(what):
     model, x = after_conv(OPTIONS[what]), images((8, 8, 3))
-    for method in ("gradient", "lrp_epsilon", "deep_taylor_canonized"): assert error(explained(model, x, method)[1], true_gradient(model, x)[1]) < 1e-5
+    for method in ("gradient", "lrp_epsilon", "deep_taylor_canonized"):
+        assert error(explained(model, x, method)[1], true_gradient(model, x)[1]) < 1e-5
 
 
 @pytest.mark.skipif(KERAS_3, reason="Keras 3 overrules training=True")
 def test_random_at_inference_is_refused():
-    with pytest.raises(ValueError, match="dropout"): Explainer(after_conv(lambda y: L.Dropout(0.5, name="dropout")(y, training=True)), "gradient")
-    with pytest.raises(ValueError, match="'dropout'.*training=True"): Explainer(after_conv(lambda y: L.Dropout(0.5, name="dropout")(y, training=True)), "lrp_z")
+    with pytest.raises(ValueError, match="dropout"):
+        Explainer(after_conv(lambda y: L.Dropout(0.5, name="dropout")(y, training=True)), "gradient")
+    with pytest.raises(ValueError, match="'dropout'.*training=True"):
+        Explainer(after_conv(lambda y: L.Dropout(0.5, name="dropout")(y, training=True)), "lrp_z")
 
 
 def test_shares_of_classes_are_no_logits():
     "A softmax that cannot be seen cannot be left out."
-    with pytest.raises(ValueError, match="sum to 1"): Explainer(after_conv(L.ReLU(), lambda y: L.Lambda(lambda z: tf.nn.softmax(z))(L.Dense(5)(y))), "gradient")
+    with pytest.raises(ValueError, match="sum to 1"):
+        Explainer(after_conv(L.ReLU(), lambda y: L.Lambda(lambda z: tf.nn.softmax(z))(L.Dense(5)(y))), "gradient")
 
 
 def test_augmentation_is_nothing_and_normalisation_is_affine():
@@ -190,7 +205,8 @@ def test_augmentation_is_nothing_and_normalisation_is_affine():
     tail = lambda: [L.Conv2D(4, 3, activation="relu"), L.GlobalAveragePooling2D(), L.Dense(3)]
     plain = filled(keras.Sequential([L.Input((8, 8, 3)), L.Rescaling(2., -1.), *tail()]))
     plain.layers[-1].bias.assign([4.] * 3)
-    other = keras.Sequential([L.Input((8, 8, 3)), L.RandomFlip(), L.RandomRotation(0.2), L.RandomContrast(0.1), L.Normalization(mean=[0.5] * 3, variance=[0.25] * 3), *tail()])
+    other = keras.Sequential([L.Input((8, 8, 3)), L.RandomFlip(), L.RandomRotation(0.2), L.RandomContrast(0.1),
+                              L.Normalization(mean=[0.5] * 3, variance=[0.25] * 3), *tail()])
     for a, b in zip(other.layers[-3:], plain.layers[-3:]): a.set_weights(b.get_weights())
     x = images((8, 8, 3))
     for method in METHODS: assert error(explained(other, x, method)[0], explained(plain, x, method)[0]) < 1e-4
@@ -201,9 +217,12 @@ def test_guided_backpropagation_sees_every_relu():
     relu = (lambda y: keras.ops.relu(y)) if KERAS_3 else tf.nn.relu
     one, two = after_conv(relu), after_conv(L.ReLU())
     x = images((8, 8, 3))
-    np.testing.assert_allclose(explained(one, x, "guided_backprop")[0], explained(two, x, "guided_backprop")[0], rtol=1e-5, atol=1e-7)
-    for hidden in (L.Lambda(tf.nn.relu, output_shape=(6, 6, 6), name="odd"), Mine(name="odd"), L.TimeDistributed(L.Dense(6, activation="relu"), name="odd")):
-        with pytest.raises(ValueError, match="'odd'.*guided backpropagation"): Explainer(after_conv(hidden), "guided_backprop")
+    np.testing.assert_allclose(explained(one, x, "guided_backprop")[0], explained(two, x, "guided_backprop")[0],
+                               rtol=1e-5, atol=1e-7)
+    for hidden in (L.Lambda(tf.nn.relu, output_shape=(6, 6, 6), name="odd"), Mine(name="odd"),
+                   L.TimeDistributed(L.Dense(6, activation="relu"), name="odd")):
+        with pytest.raises(ValueError, match="'odd'.*guided backpropagation"):
+            Explainer(after_conv(hidden), "guided_backprop")
     Explainer(after_conv(OPTIONS["attention"]), "guided_backprop")
 
 
@@ -218,9 +237,12 @@ def test_a_layer_that_lies_is_named():
 def test_half_precision(method):
     "Gradients in the model's own precision; a rule refuses it by name."
     keras.mixed_precision.set_global_policy("mixed_float16")
-    try: model = keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(8, 3, activation="relu"), L.GlobalAveragePooling2D(), L.Dense(8, activation="relu"), L.Dense(5, dtype="float32")])
+    try:
+        model = keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(8, 3, activation="relu"), L.GlobalAveragePooling2D(),
+                                  L.Dense(8, activation="relu"), L.Dense(5, dtype="float32")])
     finally: keras.mixed_precision.set_global_policy("float32")
-    single = filled(keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(8, 3, activation="relu"), L.GlobalAveragePooling2D(), L.Dense(8, activation="relu"), L.Dense(5)]), 1)
+    single = filled(keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(8, 3, activation="relu"), L.GlobalAveragePooling2D(),
+                                      L.Dense(8, activation="relu"), L.Dense(5)]), 1)
     model.set_weights(single.get_weights())
     x = images((8, 8, 3))
     assert error(explained(model, x, method)[0], explained(single, x, method)[0]) < 2e-2
@@ -230,7 +252,8 @@ def test_half_precision(method):
 @pytest.mark.skipif(not KERAS_3, reason="adapters of low rank and quantisation came with Keras 3")
 def test_adapters_of_low_rank_and_quantisation():
     "LoRA: the maps of the merged network, by every method. int8: its gradient; rules refuse it."
-    model = filled(keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(6, 3, activation="relu"), L.GlobalAveragePooling2D(), L.Dense(6, activation="relu"), L.Dense(5)]))
+    model = filled(keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(6, 3, activation="relu"), L.GlobalAveragePooling2D(),
+                                     L.Dense(6, activation="relu"), L.Dense(5)]))
     merged = keras.models.clone_model(model)
     for layer in (model.layers[0], model.layers[2]):
         layer.enable_lora(2)

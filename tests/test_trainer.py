@@ -10,8 +10,9 @@ from rbdm_nb.corpora.datasets import Corpus, class_index, load, option_values, r
 from rbdm_nb.parameters import declared
 from rbdm_nb.project import root
 from rbdm_nb.explain.relevance import Explainer, input_bounds
-from rbdm_nb.trainee import aligned, fusion, probabilities
-from rbdm_nb.networks.trainer import (account, best_order, check_options, corpora, grey, saved_model, side, trainer_from)
+from rbdm_nb.trainee import Condition, aligned, fusion, probabilities
+from rbdm_nb.networks.trainer import (TrainerSettings, account, best_order, corpora, grey, saved_model, side,
+                                      trainer_from)
 from rbdm_nb.networks.weights import check_config, objects_of, read_config
 
 L = tf.keras.layers
@@ -19,7 +20,8 @@ L = tf.keras.layers
 
 def network(*first, side=32, channels=3, classes=8, end=None):
     end = [L.Dense(classes, activation="softmax")] if end is None else end
-    return tf.keras.Sequential([L.Input((side, side, channels)), *first, L.Conv2D(4, 3, activation="relu"), L.GlobalAveragePooling2D(), *end])
+    return tf.keras.Sequential([L.Input((side, side, channels)), *first, L.Conv2D(4, 3, activation="relu"),
+                                L.GlobalAveragePooling2D(), *end])
 
 
 def saved(path, *first, **options):
@@ -49,21 +51,27 @@ def test_code_of_a_file_runs_only_if_it_is_trusted_by_name(tmp_path, name, deep)
 
 @pytest.mark.parametrize("node", [
     dict(class_name="function", module="os", config="system"), dict(class_name="Popen", module="subprocess", config={}),
-    dict(class_name="__lambda__", config=dict(value="eA==")), dict(class_name="Lambda", module="keras.layers", config=dict(name="x")),
-    dict(class_name="TFOpLambda", config=dict(name="x", function="io.write_file")), dict(class_name="get_file", module="keras.utils", config={}),
-    dict(class_name="TFOpLambda", config=dict(name="x", function="py_function")), dict(class_name="mine>Lambda", config=dict(name="x")),
-    dict(class_name="__typespec__", module="os", spec_name="x", config={}), dict(class_name="Dense", module="evil.keras", config=dict(name="x")),
+    dict(class_name="__lambda__", config=dict(value="eA==")),
+    dict(class_name="Lambda", module="keras.layers", config=dict(name="x")),
+    dict(class_name="TFOpLambda", config=dict(name="x", function="io.write_file")),
+    dict(class_name="get_file", module="keras.utils", config={}),
+    dict(class_name="TFOpLambda", config=dict(name="x", function="py_function")),
+    dict(class_name="mine>Lambda", config=dict(name="x")),
+    dict(class_name="__typespec__", module="os", spec_name="x", config={}),
+    dict(class_name="Dense", module="evil.keras", config=dict(name="x")),
     dict(class_name="function", module="builtins", config="eval"), dict(class_name=["Dense"], config={})])
 @pytest.mark.parametrize("place", ["layer", "option"])
 def test_a_configuration_that_names_code_is_refused(node, place):
-    layers = [node] if place == "layer" else [dict(class_name="Dense", module="keras.layers", config=dict(name="d", units=2, activation=node))]
+    layers = [node] if place == "layer" else [dict(class_name="Dense", module="keras.layers",
+                                                   config=dict(name="d", units=2, activation=node))]
     with pytest.raises(ValueError, match="brings code along|not one of Keras's own"):
         check_config("m.keras", dict(class_name="Sequential", module="keras", config=dict(name="s", layers=layers)))
 
 
 def test_a_name_that_is_trusted_does_not_hide_another():
     two = [dict(class_name="Lambda", config=dict(name=n)) for n in ("good", "bad")]
-    with pytest.raises(ValueError, match="'bad'"): check_config("m", dict(class_name="Sequential", config=dict(name="s", layers=two)), ("good",))
+    with pytest.raises(ValueError, match="'bad'"):
+        check_config("m", dict(class_name="Sequential", config=dict(name="s", layers=two)), ("good",))
 
 
 @pytest.mark.parametrize("make", ["MobileNetV2", "Xception", "EfficientNetB0"])
@@ -102,7 +110,8 @@ def whole_file(name):
 
 
 @pytest.mark.parametrize("name, content, said", [
-    ("m.pth", b"\x80\x02}q", "PyTorch"), ("m.onnx", b"\x08\x07\x12", "ONNX"), ("m.tflite", b"\0\0\0\0TFL3", "TensorFlow Lite"), ("m.keras", b"", "empty"),
+    ("m.pth", b"\x80\x02}q", "PyTorch"), ("m.onnx", b"\x08\x07\x12", "ONNX"),
+    ("m.tflite", b"\0\0\0\0TFL3", "TensorFlow Lite"), ("m.keras", b"", "empty"),
     ("m.h5", b"\x89HDF\r\n\x1a\n", "damaged"), ("m.keras", b"PK\3\4", "damaged"), ("m.h5", b"\x80\x04", "pickle")])
 def test_other_files_are_named(tmp_path, name, content, said):
     (tmp_path/name).write_bytes(content)
@@ -121,7 +130,8 @@ def test_a_pytorch_archive_and_a_folder_are_named(tmp_path):
 def test_a_file_of_keras_3_says_so(tmp_path):
     path = saved(tmp_path/"old.keras")
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path/"new.keras", "w") as new:
-        for n in old.namelist(): new.writestr(n, json.dumps(dict(keras_version="3.12.0")) if n == "metadata.json" else old.read(n))
+        for n in old.namelist():
+            new.writestr(n, json.dumps(dict(keras_version="3.12.0")) if n == "metadata.json" else old.read(n))
     with pytest.raises(ValueError, match=r"Keras 3.12.0.*TensorFlow 2.16") as error: saved_model(tmp_path/"new.keras")
     assert len(str(error.value)) <= 400
     path = saved(tmp_path/"new.h5")
@@ -154,7 +164,8 @@ def test_own_layers_come_from_a_file_that_is_named(tmp_path, name):
     path = saved(tmp_path/name, custom["Mine"]())
     with pytest.raises(ValueError, match="Give the class Mine.*trainer_module"): saved_model(path)
     assert saved_model(path, custom_objects=custom).model().output_shape == (None, 8)
-    assert saved_model(path, custom_objects=custom).key != saved_model(path, custom_objects=custom | dict(other=halves)).key
+    more = custom | dict(other=halves)
+    assert saved_model(path, custom_objects=custom).key != saved_model(path, custom_objects=more).key
 
 
 def halves(x): return x/255 - .5
@@ -162,7 +173,8 @@ def halves(x): return x/255 - .5
 
 # --- logits ------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("end", [lambda: [L.Dense(5, activation="softmax")], lambda: [L.Dense(5), L.Softmax()], lambda: [L.Dense(5), L.Activation("softmax")],
+@pytest.mark.parametrize("end", [lambda: [L.Dense(5, activation="softmax")], lambda: [L.Dense(5), L.Softmax()],
+                                 lambda: [L.Dense(5), L.Activation("softmax")],
                                  lambda: [tf.keras.Sequential([L.Input((4,)), L.Dense(5, activation="softmax")])]])
 def test_softmax_is_taken_off(tmp_path, end):
     whole = network(end=end())
@@ -203,9 +215,12 @@ def test_grey_of_equal_channels_is_exact(v): assert (grey(np.full((1, 2, 2, 3), 
 
 
 @pytest.mark.parametrize("first, expects", [
-    (lambda: [L.Rescaling(1/255)], "0to255"), (lambda: [L.Rescaling(1/127.5, offset=-1)], "0to255"), (lambda: [L.Rescaling(2., offset=-1)], "0to1"),
-    (lambda: [tf.keras.Sequential([L.Input((32, 32, 3)), L.Rescaling(1/255)])], "0to255"), (lambda: [L.Normalization(mean=[120.]*3, variance=[9.]*3)], "0to255"),
-    (lambda: [L.Normalization(mean=[.5]*3, variance=[.1]*3)], "0to1"), (lambda: [L.ZeroPadding2D(), L.Rescaling(1/255)], "0to255"), (lambda: [], "minus1to1")])
+    (lambda: [L.Rescaling(1/255)], "0to255"), (lambda: [L.Rescaling(1/127.5, offset=-1)], "0to255"),
+    (lambda: [L.Rescaling(2., offset=-1)], "0to1"),
+    (lambda: [tf.keras.Sequential([L.Input((32, 32, 3)), L.Rescaling(1/255)])], "0to255"),
+    (lambda: [L.Normalization(mean=[120.]*3, variance=[9.]*3)], "0to255"),
+    (lambda: [L.Normalization(mean=[.5]*3, variance=[.1]*3)], "0to1"),
+    (lambda: [L.ZeroPadding2D(), L.Rescaling(1/255)], "0to255"), (lambda: [], "minus1to1")])
 def test_auto_sees_a_layer_of_scaling(tmp_path, first, expects):
     path = saved(tmp_path/"m.keras", *first())
     assert saved_model(path).scaling == expects
@@ -241,6 +256,9 @@ def parameters_of(**values):
     return SimpleNamespace(**known | values)
 
 
+def settings_of(**values): return TrainerSettings.of(parameters_of(**values))
+
+
 COLOURS = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200], [200, 200, 30]])
 
 
@@ -251,7 +269,9 @@ def colours(tmp_path_factory):
     draw = np.random.default_rng(0)
     for k, name in enumerate(("blue", "lime", "navy", "rose")):
         (folder/"own"/name).mkdir(parents=True)
-        for i in range(20): Image.fromarray((COLOURS[k] + draw.integers(-20, 20, (16, 16, 3))).clip(0, 255).astype("uint8")).save(folder/"own"/name/f"{name}{i}.png")
+        for i in range(20):
+            picture = (COLOURS[k] + draw.integers(-20, 20, (16, 16, 3))).clip(0, 255).astype("uint8")
+            Image.fromarray(picture).save(folder/"own"/name/f"{name}{i}.png")
     def model(order, path, scale=1.):
         net = tf.keras.Sequential([L.Input((16, 16, 3)), L.GlobalAveragePooling2D(), L.Dense(4)])
         centres = (COLOURS[order]/255*scale).astype("float32")
@@ -262,7 +282,7 @@ def colours(tmp_path_factory):
 
 
 def trainer_of(colours, path, **values):
-    return trainer_from(None, parameters_of(trainer=str(path), trainer_corpus="folder", trainer_root=str(colours.root),
+    return trainer_from(None, settings_of(trainer=str(path), trainer_corpus="folder", trainer_root=str(colours.root),
                                             trainer_options="classes=found valid_fraction=0.4", **values))
 
 
@@ -273,8 +293,10 @@ def test_auto_finds_the_scaling_by_labels(colours, capsys):
 
 def test_another_order_is_refused_or_said(colours):
     path = colours.model([3, 2, 1, 0], "turned.keras")
-    with pytest.raises(ValueError, match='another order.*trainer_classes "rose, navy, lime, blue"'): trainer_of(colours, path)
-    with pytest.warns(UserWarning, match="another order"): trainer_of(colours, path, trainer_classes="lime blue navy rose")
+    with pytest.raises(ValueError, match='another order.*trainer_classes "rose, navy, lime, blue"'):
+        trainer_of(colours, path)
+    with pytest.warns(UserWarning, match="another order"):
+        trainer_of(colours, path, trainer_classes="lime blue navy rose")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         one = trainer_of(colours, path, trainer_classes="rose navy lime blue")
@@ -285,24 +307,29 @@ def test_another_order_is_refused_or_said(colours):
 
 def test_another_number_of_classes_needs_names(tmp_path):
     path = saved(tmp_path/"m.h5", channels=1, classes=7)
-    with pytest.raises(ValueError, match="7 outputs.*8 classes.*trainer_classes"): trainer_from(None, parameters_of(trainer=str(path)))
-    with pytest.raises(ValueError, match="different names, got 2"): trainer_from(None, parameters_of(trainer=str(path), trainer_classes="happy sad"))
+    with pytest.raises(ValueError, match="7 outputs.*8 classes.*trainer_classes"):
+        trainer_from(None, settings_of(trainer=str(path)))
+    with pytest.raises(ValueError, match="different names, got 2"):
+        trainer_from(None, settings_of(trainer=str(path), trainer_classes="happy sad"))
     names = "anger disgust fear happy sad surprise neutral"
-    assert trainer_from(None, parameters_of(trainer=str(path), trainer_classes=names)).classes == tuple(names.split())
+    assert trainer_from(None, settings_of(trainer=str(path), trainer_classes=names)).classes == tuple(names.split())
 
 
 def test_one_class_for_all_is_a_warning():
     corpus = Corpus(np.zeros((4, 8, 8, 1), "uint8"), [0, 1, 0, 1], ("a", "b"), list("wxyz"))
-    with pytest.warns(UserWarning, match="'b' for 100 %"): line = account(SimpleNamespace(classes=("a", "b")), corpus, np.array([[0, 1.]]*4))
+    with pytest.warns(UserWarning, match="'b' for 100 %"):
+        line = account(SimpleNamespace(classes=("a", "b")), corpus, np.array([[0, 1.]]*4))
     assert "accuracy 0.500" in line and "it says b 100 %, a 0 %" in line
 
 
 def test_an_unknown_class_is_left_to_the_trainee():
     classes = ("happy", "contempt", "anger")
     trainer = SimpleNamespace(classes=("Anger", "Happiness"))
-    mine, theirs, known = aligned(trainer, np.array([[9., 0], [0, 9], [5, 5]]), classes, np.array([[0., 0, 1], [1, 0, 0], [0, 9, 0]]))
+    mine, theirs, known = aligned(trainer, np.array([[9., 0], [0, 9], [5, 5]]), classes,
+                                  np.array([[0., 0, 1], [1, 0, 0], [0, 9, 0]]))
     rows = {r["rule"]: r for r in fusion(np.array([2, 0, 1]), mine, theirs, known)}
-    assert [rows[r]["accuracy"] for r in ("trainee", "mean", "product")] == [1, 1, 1] and rows["trainer"]["accuracy"] == pytest.approx(2/3)
+    assert [rows[r]["accuracy"] for r in ("trainee", "mean", "product")] == [1, 1, 1]
+    assert rows["trainer"]["accuracy"] == pytest.approx(2/3)
     assert all(np.isfinite(r["f1"]) for r in rows.values())
 
 
@@ -330,16 +357,21 @@ def test_own_classes_are_one_parameter_away(tmp_path, names):
     for name in names:
         (tmp_path/name).mkdir()
         for i in range(6): Image.fromarray(np.full((8, 8), 9*i, "uint8")).save(tmp_path/name/f"{i}.png")
-    with pytest.raises(ValueError, match='-p trainer_options "classes=found"'): corpora("folder", str(tmp_path), parameter="trainer_options")
+    with pytest.raises(ValueError, match='-p trainer_options "classes=found"'):
+        corpora("folder", str(tmp_path), parameter="trainer_options")
     train, valid = corpora("folder", str(tmp_path), size=16, options="classes=found valid_fraction=0.4")
-    assert list(train.classes) == sorted(names) and len(train) + len(valid) == 6*len(names) and train.images.shape[1:3] == (16, 16)
+    assert list(train.classes) == sorted(names) and len(train) + len(valid) == 6*len(names)
+    assert train.images.shape[1:3] == (16, 16)
 
 
-@pytest.mark.parametrize("text, said", [("clases=found", "did you mean 'classes'"), ("image_size=9", "parameters for it"), ("x", "write key=value"),
-                                        ("classes=[a", "not closed"), ("names=a names=b", "given twice"), ("=a", "write key=value")])
+@pytest.mark.parametrize("text, said", [("clases=found", "did you mean 'classes'"),
+                                        ("image_size=9", "parameters for it"), ("x", "write key=value"),
+                                        ("classes=[a", "not closed"), ("names=a names=b", "given twice"),
+                                        ("=a", "write key=value")])
 def test_options_are_checked_before_anything_is_opened(text, said):
     for name, of in (("options", "corpus"), ("trainer_options", "trainer_corpus")):
-        with pytest.raises(ValueError, match=f"{name}.*{said}"): check_options(parameters_of(**{name: text, of: "folder"}))
+        with pytest.raises(ValueError, match=f"{name}.*{said}"):
+            Condition.of(parameters_of(**{name: text, of: "folder"}))
 
 
 @settings(max_examples=100, deadline=None)
@@ -364,9 +396,11 @@ def test_another_word_is_no_misspelling(word):
 def test_every_notebook_that_chooses_a_corpus_has_its_options():
     for file in (root()/"nbs").glob("0*.ipynb"):
         known = declared(file)
-        for place, name in (("data_root", "options"), ("trainer_root", "trainer_options"), ("gaze_root", "gaze_options")):
+        for place, name in (("data_root", "options"), ("trainer_root", "trainer_options"),
+                            ("gaze_root", "gaze_options")):
             assert (place in known) == (name in known), file.name
-        if "trainer_size" in known: assert {"trainer_scaling", "trainer_classes", "trainer_trust", "trainer_module"} <= set(known), file.name
+        if "trainer_size" in known:
+            assert {"trainer_scaling", "trainer_classes", "trainer_trust", "trainer_module"} <= set(known), file.name
 
 
 def test_papermill_reads_every_line_of_parameters():

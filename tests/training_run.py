@@ -1,7 +1,7 @@
-"""A small training run in a process of its own: training_run.py STORE EPOCHS [MASKED_EPOCHS] prints the weights' fingerprint."""
+"""A small training run in a process of its own: training_run.py STORE EPOCHS [MASKED_EPOCHS] prints the weights'
+fingerprint."""
 import sys
 from dataclasses import dataclass
-import numpy as np
 from rbdm_nb.corpora.datasets import load
 from rbdm_nb.reproducibility import deterministic, rng
 from rbdm_nb.store import Entry, Store
@@ -21,7 +21,8 @@ class RandomMasks:
 def main(folder, epochs, masked=0):
     deterministic(0, 1)
     store = Store(folder)
-    learn, valid = (load("synthetic", split=s, n=n, domain="wild", image_size=32) for s, n in (("train", 96), ("valid", 32)))
+    learn, valid = (load("synthetic", split=s, n=n, domain="wild", image_size=32) for s,
+                    n in (("train", 96), ("valid", 32)))
     masks = RandomMasks(len(learn), 32, store.entry("masks", made="at random")) if masked else None
     run = train(store, learn, valid, masks, switch_epoch=masked or 9, image_size=32, epochs=epochs, bn_momentum=0.9)
     print("FINGERPRINT", run.fingerprint, run.curve.val_f1.tolist())

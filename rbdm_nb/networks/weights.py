@@ -20,7 +20,8 @@ def refused(path, why:str) -> ValueError:
     return ValueError(text if len(text) <= 400 else text[:397] + "...")
 
 _AS_KERAS = "save the whole model where it was made: model.save('model.keras')"
-_OTHERS = {".pt": "PyTorch", ".pth": "PyTorch", ".ckpt": "a checkpoint of weights", ".onnx": "ONNX", ".tflite": "TensorFlow Lite",
+_OTHERS = {".pt": "PyTorch", ".pth": "PyTorch", ".ckpt": "a checkpoint of weights", ".onnx": "ONNX",
+           ".tflite": "TensorFlow Lite",
            ".pb": "a TensorFlow graph", ".pkl": "a pickle", ".joblib": "a pickle", ".safetensors": "weights alone"}
 
 def _not_keras(path, head):
@@ -28,7 +29,9 @@ def _not_keras(path, head):
     form = _OTHERS.get(path.suffix.lower())
     if form is None and head[4:8] == b"TFL3": form = "TensorFlow Lite"
     if form is None and head[:1] == b"\x80": form = "a pickle"
-    if form: return refused(path, f"is {form}, not a whole Keras model (.keras, .h5); {_AS_KERAS}. Any function of images can be "
+    if form:
+        return refused(path, f"is {form}, not a whole Keras model (.keras, .h5); {_AS_KERAS}. Any function of images "
+                             f"can be "
                                   "explained in Python by occlusion, RISE or LIME (rbdm_nb.explain.functions)")
     return refused(path, "is empty, damaged or no Keras model (.keras, .h5); copy it again, or " + _AS_KERAS)
 
@@ -47,9 +50,11 @@ def _of_zip(path):
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-            if len(set(names)) < len(names): raise refused(path, "has two entries of one name, of which only one would be looked at")
+            if len(set(names)) < len(names):
+                raise refused(path, "has two entries of one name, of which only one would be looked at")
             if any(n.endswith("data.pkl") for n in names): raise _not_keras(Path(path.stem[:60] + ".pt"), b"")
-            if "config.json" not in names: raise refused(path, f"is a zip archive without a model's config.json; {_AS_KERAS}")
+            if "config.json" not in names:
+                raise refused(path, f"is a zip archive without a model's config.json; {_AS_KERAS}")
             if archive.getinfo("config.json").file_size > LARGEST: raise refused(path, "its configuration is too large")
             config = _parsed(path, archive.read("config.json"))
             about = _parsed(path, archive.read("metadata.json")) if "metadata.json" in names else {}
@@ -67,7 +72,8 @@ def _of_hdf5(path):
             config, version = (_text(file.attrs.get(name)) for name in ("model_config", "keras_version"))
     except Exception: raise refused(path, "is damaged; copy it again, or " + _AS_KERAS) from None
     if config is None:
-        raise refused(path, "holds weights alone, without the network's layers. Build the network where they were made, "
+        raise refused(path, "holds weights alone, without the network's layers. Build the network where they were "
+                            "made, "
                             "model.load_weights(...), then model.save('model.keras')")
     if not isinstance(config, str): raise refused(path, f"its configuration is damaged; {_AS_KERAS}")
     return _parsed(path, config), str(version or "")
@@ -76,24 +82,31 @@ def _of_hdf5(path):
 def read_config(path) -> tuple:
     """(configuration, version of Keras that wrote it) of the model file `path`; nothing in it is built or run.
 
-    `FileNotFoundError`; `ValueError` of at most 400 characters for a folder (SavedModel), weights alone, other formats and damage."""
+    `FileNotFoundError`; `ValueError` of at most 400 characters for a folder (SavedModel), weights alone, other formats
+    and damage."""
     path = Path(path)
     if path.is_dir() or path.name == "saved_model.pb":
-        raise refused(path, "is a SavedModel, a program that could do anything when it is opened. If you trust who made it, turn it into "
+        raise refused(path, "is a SavedModel, a program that could do anything when it is opened. If you trust who "
+                            "made it, turn it into "
                             "a file yourself: tf.keras.models.load_model('...').save('model.keras')")
     if not path.is_file(): raise FileNotFoundError(f"no Keras model at {path}")
     with open(path, "rb") as file: head = file.read(8)
     zipped, hdf5 = zipfile.is_zipfile(path), h5py.is_hdf5(path)
-    if zipped and hdf5: raise refused(path, "is a zip archive and HDF5 at once: what is looked at might not be what is opened")
+    if zipped and hdf5:
+        raise refused(path, "is a zip archive and HDF5 at once: what is looked at might not be what is opened")
     if not (zipped or hdf5): raise _not_keras(path, head)
     return (_of_zip if zipped else _of_hdf5)(path)
 
 # %% ../../nbs/02c_weights.ipynb #97a08512
 _FAMILIES = "layers initializers regularizers constraints optimizers losses metrics".split()
-_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "ClassMethod", "InstanceMethod",
-         "InstanceProperty", "StringLookup", "IntegerLookup", "TextVectorization", "HashedCrossing"}   # code, or files and attributes by name
-_PLAIN = {"Sequential", "Functional", "Model", "InputLayer", "TensorShape", "TypeSpec", "CompositeTensor", "Policy", "PolicyV1", "DTypePolicy",
-          "FloatDTypePolicy", "__tuple__", "__tensor__", "__keras_tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__dict__"}
+_CODE = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "ClassMethod",
+         "InstanceMethod",
+         # code, or files and attributes by name
+         "InstanceProperty", "StringLookup", "IntegerLookup", "TextVectorization", "HashedCrossing"}
+_PLAIN = {"Sequential", "Functional", "Model", "InputLayer", "TensorShape", "TypeSpec", "CompositeTensor", "Policy",
+          "PolicyV1", "DTypePolicy",
+          "FloatDTypePolicy", "__tuple__", "__tensor__", "__keras_tensor__", "__numpy__", "__bytes__", "__ellipsis__",
+          "__slice__", "__dict__"}
 _OPERATIONS = {"TFOpLambda", "SlicingOpLambda"}
 _OWN = ("", "builtins", "keras", "tensorflow", "tf_keras")     # roots of modules that a configuration may name
 
@@ -101,28 +114,34 @@ _OWN = ("", "builtins", "keras", "tensorflow", "tf_keras")     # roots of module
 def _known_classes():
     "Names of Keras's classes that may stand in a configuration."
     names = {n for f in _FAMILIES for n, o in vars(getattr(tf.keras, f)).items() if isinstance(o, type)}
-    names |= {n for f in _FAMILIES for n in dir(getattr(tf.keras, f)) if isinstance(getattr(getattr(tf.keras, f), n), type)}
+    names |= {n for f in _FAMILIES for n in dir(getattr(tf.keras, f))
+              if isinstance(getattr(getattr(tf.keras, f), n), type)}
     return (names | _PLAIN) - _CODE
 
 def _known_function(name):
     "Is `name` one of Keras's activations, losses or metrics?"
-    return any(inspect.isroutine(getattr(getattr(tf.keras, f), name, None)) for f in ("activations", "losses", "metrics"))
+    return any(inspect.isroutine(getattr(getattr(tf.keras, f), name, None))
+               for f in ("activations", "losses", "metrics"))
 
 # %% ../../nbs/02c_weights.ipynb #c849f55a
-_FIELDS = {"math", "nn", "linalg", "image", "signal", "dtypes", "bitwise", "__operators__"}    # of TensorFlow's operations that compute only
-_BARE = set("""abs add add_n argmax argmin argsort boolean_mask broadcast_to cast clip_by_value clip_by_norm concat constant convert_to_tensor cos
-    cosh cumsum divide einsum equal exp expand_dims eye fill floor gather gather_nd greater greater_equal identity less less_equal
-    logical_and logical_not logical_or matmul maximum minimum multiply negative norm not_equal one_hot ones ones_like pad pow
-    range rank realdiv reduce_all reduce_any reduce_max reduce_mean reduce_min reduce_prod reduce_sum repeat reshape reverse round saturate_cast
-    shape sigmoid sign sin sinh size slice softmax sort space_to_batch split sqrt square squeeze stack stop_gradient strided_slice subtract tan
-    tanh tensordot tile transpose truediv unstack where zeros zeros_like""".split())
+# of TensorFlow's operations that compute only
+_FIELDS = {"math", "nn", "linalg", "image", "signal", "dtypes", "bitwise", "__operators__"}
+_BARE = set("""
+    abs add add_n argmax argmin argsort boolean_mask broadcast_to cast clip_by_value clip_by_norm concat constant
+    convert_to_tensor cos cosh cumsum divide einsum equal exp expand_dims eye fill floor gather gather_nd greater
+    greater_equal identity less less_equal logical_and logical_not logical_or matmul maximum minimum multiply
+    negative norm not_equal one_hot ones ones_like pad pow range rank realdiv reduce_all reduce_any reduce_max
+    reduce_mean reduce_min reduce_prod reduce_sum repeat reshape reverse round saturate_cast shape sigmoid sign sin
+    sinh size slice softmax sort space_to_batch split sqrt square squeeze stack stop_gradient strided_slice subtract
+    tan tanh tensordot tile transpose truediv unstack where zeros zeros_like""".split())
 
 def _computes(symbol) -> bool:
     "Is the TensorFlow function `symbol` one that only computes? `io.write_file` and `py_function` are not."
     parts = str(symbol).removeprefix("tf.").removeprefix("compat.v1.").split(".")
     if len(parts) == 1: return parts[0] in _BARE
     if parts[:2] == ["keras", "activations"]: return len(parts) == 3 and _known_function(parts[2])
-    if parts[:2] == ["keras", "backend"]: return len(parts) == 3 and parts[2] in _BARE | {"mean", "sum", "max", "min", "dot", "batch_dot", "l2_normalize"}
+    if parts[:2] == ["keras", "backend"]:
+        return len(parts) == 3 and parts[2] in _BARE | {"mean", "sum", "max", "min", "dot", "batch_dot", "l2_normalize"}
     return parts[0] in _FIELDS and len(parts) == 2 and not parts[1].startswith(("decode", "encode"))
 
 # %% ../../nbs/02c_weights.ipynb #636bb38b
@@ -146,7 +165,8 @@ def _given(node, custom):
     return any(n in custom or n.rsplit(">", 1)[-1] in custom for n in names)
 
 def _fault(node, custom):
-    "None for an object that may be opened, `code` for one that brings code along, `custom` for one whose class is not known."
+    """None for an object that may be opened, `code` for one that brings code along, `custom` for one whose class is
+    not known."""
     kind, module = node["class_name"], node.get("module") or ""
     if not isinstance(kind, str) or not isinstance(module, str): return "code"
     if kind.rsplit(">", 1)[-1] in _CODE: return "code"
@@ -156,7 +176,8 @@ def _fault(node, custom):
     if module.split(".")[0] not in _OWN: return "custom"
     if kind == "function": return None if isinstance(config, str) and _known_function(config) else "custom"
     if kind == "__typespec__": return None if module.split(".")[0] == "tensorflow" else "code"
-    if module.startswith(("keras.src.ops.", "keras.ops")) and kind[:1].isupper(): return None     # Keras 3: `x + y` between layers
+    if module.startswith(("keras.src.ops.", "keras.ops")) and kind[:1].isupper():
+        return None     # Keras 3: `x + y` between layers
     return None if kind in _known_classes() else "custom"
 
 # %% ../../nbs/02c_weights.ipynb #4ed160a2
@@ -176,22 +197,29 @@ def check_config(path, config:dict, trust=(), custom=()) -> bool:
     try: objects = list(_objects(config))
     except RecursionError: raise refused(path, "its configuration is nested too deeply") from None
     for node, place in objects:
-        fault, kind = _fault(node, custom), node["class_name"] if node["class_name"] != "function" else node.get("config")
+        fault = _fault(node, custom)
+        kind = node["class_name"] if node["class_name"] != "function" else node.get("config")
         if fault == "code" and _is_trusted(place, trust): trusted = True
         elif fault == "code":
             name = place[-1][:60] if place else str(kind)[:60]
-            raise refused(path, f"{_spoken(place, kind)} brings code along, which opening the file would run. Build the network without it; "
-                                f"or, only if you trust who made it, say so by name: trust=({name!r},), in notebooks -p trainer_trust {name}")
+            raise refused(path, f"{_spoken(place, kind)} brings code along, which opening the file would run. Build "
+                                f"the network without it; "
+                                f"or, only if you trust who made it, say so by name: trust=({name!r},), in notebooks "
+                                f"-p trainer_trust {name}")
         elif fault == "custom":
-            raise refused(path, f"{_spoken(place, kind)} is not one of Keras's own. Give the class {str(kind)[:40]}: in Python custom_objects="
-                                f"{{{str(kind)[:40]!r}: ...}}, in notebooks -p trainer_module layers.py, a file of yours that defines it")
+            raise refused(path, f"{_spoken(place, kind)} is not one of Keras's own. Give the class {str(kind)[:40]}: "
+                                f"in Python custom_objects="
+                                f"{{{str(kind)[:40]!r}: ...}}, in notebooks -p trainer_module layers.py, a file of "
+                                f"yours that defines it")
     return trusted
 
 # %% ../../nbs/02c_weights.ipynb #ca895a40
 def _check_version(path, version):
     if version.startswith("3") and not KERAS.startswith("3"):
-        raise refused(path, f"was written by Keras {version[:12]}, which TensorFlow {tf.__version__} (Keras {KERAS}) cannot open; it needs TensorFlow "
-                            "2.16 or newer (`make test-latest` sets one up in .venv-latest). Or save it anew with TensorFlow 2.14 to 2.15: "
+        raise refused(path, f"was written by Keras {version[:12]}, which TensorFlow {tf.__version__} (Keras {KERAS}) "
+                            f"cannot open; it needs TensorFlow "
+                            "2.16 or newer (`make test-latest` sets one up in .venv-latest). Or save it anew with "
+                            "TensorFlow 2.14 to 2.15: "
                             "build the network there and load its weights")
 
 def _check_ends(path, model):
@@ -199,11 +227,15 @@ def _check_ends(path, model):
     try: shapes = [tuple(t.shape) for t in model.inputs or []], [tuple(t.shape) for t in model.outputs or []]
     except (AttributeError, ValueError): shapes = [], []
     for found, what in zip(shapes, ("input", "output")):
-        if not found: raise refused(path, f"its {what} is not known: not a Sequential or functional model that was built. Give it an Input layer, and save it anew")
+        if not found:
+            raise refused(path, f"its {what} is not known: not a Sequential or functional model that was built. Give "
+                                f"it an Input layer, and save it anew")
         if len(found) > 1:
-            raise refused(path, f"has {len(found)} {what}s; a Trainer has one. Take one of them: tf.keras.Model(model.inputs, model.outputs[0]).save('model.keras')")
+            raise refused(path, f"has {len(found)} {what}s; a Trainer has one. Take one of them: "
+                                f"tf.keras.Model(model.inputs, model.outputs[0]).save('model.keras')")
     if len(shapes[1][0]) != 2 or not shapes[1][0][1]:
-        raise refused(path, f"its output has the shape {shapes[1][0]}; wanted (None, classes). Add the pooling and dense layers that decide, and train them")
+        raise refused(path, f"its output has the shape {shapes[1][0]}; wanted (None, classes). Add the pooling and "
+                            f"dense layers that decide, and train them")
 
 # %% ../../nbs/02c_weights.ipynb #6a1f8188
 def open_model(path, trust=(), custom_objects:dict=None) -> tf.keras.Model:
@@ -218,11 +250,15 @@ def open_model(path, trust=(), custom_objects:dict=None) -> tf.keras.Model:
     _check_version(path, version)
     for node, _ in _objects(config):       # registered in a package where it was made
         full = node.get("registered_name")
-        if isinstance(full, str) and ">" in full and full.split(">")[-1] in custom: custom[full] = custom[full.split(">")[-1]]
-    try: model = tf.keras.models.load_model(path, custom_objects=custom, compile=False, **(dict(safe_mode=False) if trusted else {}))
+        if isinstance(full, str) and ">" in full and full.split(">")[-1] in custom:
+            custom[full] = custom[full.split(">")[-1]]
+    try:
+        model = tf.keras.models.load_model(path, custom_objects=custom, compile=False,
+                                           **(dict(safe_mode=False) if trusted else {}))
     except Exception as error:
         by = f", written by Keras {version[:12]}," if version else ""
-        raise refused(path, f"Keras {KERAS} cannot open it{by} ({type(error).__name__}: {str(error)[:170]}); {_AS_KERAS}") from None
+        raise refused(path, f"Keras {KERAS} cannot open it{by} ({type(error).__name__}: {str(error)[:170]}); "
+                            f"{_AS_KERAS}") from None
     _check_ends(path, model)
     return model
 
@@ -258,14 +294,18 @@ def _two_logits(model, last):
     return new
 
 def without_softmax(model):
-    "`model`, the softmax (or sigmoid) at its end taken off, so that it outputs logits; one sigmoid output becomes two logits."
+    """`model`, the softmax (or sigmoid) at its end taken off, so that it outputs logits; one sigmoid output becomes
+    two logits."""
     last, linear = model.layers[-1], tf.keras.activations.linear
     squashing = (tf.keras.activations.softmax, tf.keras.activations.sigmoid)
-    if isinstance(last, tf.keras.layers.Softmax) or (isinstance(last, tf.keras.layers.Activation) and last.activation in squashing):
+    if isinstance(last, tf.keras.layers.Softmax) or (isinstance(last, tf.keras.layers.Activation)
+                                                     and last.activation in squashing):
         return without_softmax(tf.keras.Model(model.inputs, last.input))
     if isinstance(last, tf.keras.Model):
         inner = without_softmax(last)
-        return model if inner is last else tf.keras.Model(model.inputs, inner(last.get_input_at(-1) if hasattr(last, "get_input_at") else last.input))
+        return model if inner is last else tf.keras.Model(model.inputs, inner(last.get_input_at(-1)
+                                                                              if hasattr(last, "get_input_at")
+                                                                              else last.input))
     if getattr(last, "activation", None) in squashing: last.activation = linear
     return _two_logits(model, last) if isinstance(last, tf.keras.layers.Dense) and last.units == 1 else model
 
@@ -275,11 +315,13 @@ def check_logits(path, model):
     shape = [side or 64 for side in model.input_shape[1:]]
     out = np.asarray(model(np.random.default_rng(0).uniform(-1, 1, (4, *shape)).astype("float32")))
     if out.min() >= 0 and np.abs(out.sum(1) - 1).max() < 1e-4:
-        raise refused(path, f"its last layer {model.layers[-1].name!r} gives probabilities; relevance needs logits. End the network with "
+        raise refused(path, f"its last layer {model.layers[-1].name!r} gives probabilities; relevance needs logits. "
+                            f"End the network with "
                             "Dense(classes), or with Activation('softmax') behind it, and save it anew")
 
 # %% ../../nbs/02c_weights.ipynb #e37ceb13
-_PASSING = ("InputLayer", "ZeroPadding2D", "Resizing", "CenterCrop", "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation",
+_PASSING = ("InputLayer", "ZeroPadding2D", "Resizing", "CenterCrop", "RandomFlip", "RandomRotation", "RandomZoom",
+            "RandomTranslation",
             "RandomContrast", "RandomBrightness", "RandomCrop", "Reshape", "Permute")
 
 def _range_of(layer):
@@ -292,14 +334,16 @@ def _range_of(layer):
 def _range_of_operation(layer):
     "Range that `x/127.5 - 1` and the like, written between the layers, expect; None for other operations."
     node, operation = layer.inbound_nodes[0], layer.symbol.split(".")[-1]
-    values = [np.max(np.abs(v)) for v in (*node.call_args, *node.call_kwargs.values()) if isinstance(v, (int, float, list, tuple, np.ndarray)) and np.size(v)]
+    values = [np.max(np.abs(v)) for v in (*node.call_args, *node.call_kwargs.values())
+              if isinstance(v, (int, float, list, tuple, np.ndarray)) and np.size(v)]
     if not values or not values[0]: return None
     if operation in ("truediv", "divide", "multiply"):
         return "0to255" if (values[0] if operation == "multiply" else 1/values[0]) < 0.1 else "0to1"
     return "0to255" if operation == "subtract" and values[0] > 2 else None
 
 def expected_range(model) -> str:
-    "What `model`'s first layer of scaling expects: 0to255 or 0to1; None if the network has none before its first layer that learns."
+    """What `model`'s first layer of scaling expects: 0to255 or 0to1; None if the network has none before its first
+    layer that learns."""
     for layer in model.layers:
         if isinstance(layer, tf.keras.Model):
             found = expected_range(layer)

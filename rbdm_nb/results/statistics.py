@@ -73,10 +73,10 @@ def _order(record):
 
 # %% ../../nbs/07a_statistics.ipynb #6ca7d3fe
 def study(records:list, momentum:float) -> tuple:
-    """Records with `momentum` (0: 0.999) and their settings in common (those of most runs without a label), in the order of legends, each with its `name`; and a frame of those left out.
+    """Records with `momentum` and their settings in common (those of most runs without a label), in the order of legends, each with its `name`; and a frame of those left out.
 
     `ValueError` for a damaged record, or two of one condition and seed."""
-    found = sorted((checked(r) for r in records if np.isclose(r.get("momentum", -1), momentum or 0.999)), key=lambda r: (_order(r), r["tag"]))
+    found = sorted((checked(r) for r in records if np.isclose(r.get("momentum", -1), momentum)), key=lambda r: (_order(r), r["tag"]))
     kinds = [str([r[s] for s in _SAME]) for r in found]
     plain = [k for r, k in zip(found, kinds) if not r.get("label")] or kinds
     main = max(sorted(set(plain)), key=plain.count) if kinds else ""
