@@ -2,47 +2,54 @@
 
 # %% auto #0
 __all__ = ['SCALINGS', 'FAR', 'ONE_CLASS', 'corpora', 'grey', 'SavedModel', 'saved_model', 'matched', 'names_of', 'names_in',
-           'side', 'best_order', 'scaling_scores', 'better_scaling', 'check_order', 'account', 'speak', 'trained',
-           'trainer_from', 'check_options', 'are_expressions', 'gallery']
+           'side', 'best_order', 'scaling_scores', 'better_scaling', 'check_order', 'account', 'speak', 'check_options',
+           'TrainerSettings', 'trainer_from', 'are_expressions', 'gallery']
 
 # %% ../../nbs/02_trainer.ipynb #a945fdeb
 import inspect, warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from pathlib import Path
 import numpy as np, tensorflow as tf
-from .architectures import ARCHITECTURES, build, preprocess, resize
-from ..corpora.datasets import ALIASES, EXPRESSIONS, Corpus, class_index, is_drawn, load, read_options, run_options
+from .architectures import ARCHITECTURES, build, keras_or, resize
+from ..corpora.datasets import (ALIASES, EXPRESSIONS, Corpus, class_index, is_drawn, load, read_options,
+                                      run_options)
 from ..reproducibility import file_digest, fingerprint
 from ..store import Store
-from .training import Run, confusion_matrix, draw_confusion, fit, macro_f1, predict
+from .training import Trained, confusion_matrix, draw_confusion, fit, macro_f1, predict
 from .weights import check_logits, expected_range, objects_of, open_model, refused, without_softmax
 
 # %% ../../nbs/02_trainer.ipynb #d0212d55
 _TAKEN = ("root", "split", "image_size")     # options that are parameters of notebooks, and those of drawn corpora
 _TAKEN_DRAWN = (*_TAKEN, "n", "seed", "difficulty")
+def _taken(corpus): return _TAKEN_DRAWN if is_drawn(corpus) else _TAKEN
 
 def _opened(corpus, root, split, options, parameter):
     "`load`, whose errors name the notebook's parameter that holds the remedy."
     try: return load(corpus, root=root, split=split, **options)
     except (ValueError, FileNotFoundError) as error:
         text = str(error)
-        if corpus == "folder" and "classes" not in options and ("unknown label" in text or "labels are numbers" in text):
-            text = (f"labels that are no expressions. For classes of your own: -p {parameter} \"classes=found\"; in Python classes=\"found\". "
+        if corpus == "folder" and "classes" not in options and ("unknown label" in text
+                                                                or "labels are numbers" in text):
+            text = (f"labels that are no expressions. For classes of your own: -p {parameter} \"classes=found\"; in "
+                    f"Python classes=\"found\". "
                     f"For numbers in a table what they mean: \"names=neutral,happy,...\"\n{text}")
-        elif any(f"{o}=" in text or f"give {o}" in text for o in ("on_bad", "csv", "parquet", "duplicates", "valid_fraction", "image_column", "label_column")):
+        elif any(f"{o}=" in text or f"give {o}" in text
+                 for o in ("on_bad", "csv", "parquet", "duplicates", "valid_fraction", "image_column", "label_column")):
             text += f"\nIn notebooks options are given as -p {parameter} \"on_bad=skip label_column=emotion\""
         raise type(error)(text) from None
 
-def corpora(corpus:str, root:str="", limit:int=0, seed:int=0, domain:str="studio", size:int=None, difficulty:float=1.,
+def corpora(corpus:str, root:str="", *, limit:int=0, seed:int=0, domain:str="studio", size:int=None,
+            difficulty:float=1.,
             options="", parameter:str="options") -> tuple[Corpus, Corpus]:
     """Training and validation set: built-in faces of `domain` for "synthetic", or corpus `corpus` under folder `root`.
 
     `limit`: training images (0 = all, of the built-in corpus 2,000). `size`: side in pixels to which an own
     corpus is brought and at which the built-in one is drawn; `difficulty` of the built-in one, 0 … 2.
-    `options` of the corpus: a dict, or text as "classes=found label_column=digit"; `parameter`: their name in notebooks, for errors."""
-    options = dict(options) if isinstance(options, dict) else read_options(options, corpus, parameter, _TAKEN_DRAWN if is_drawn(corpus) else _TAKEN)
-    options = run_options(corpus, size, domain=domain, seed=seed, difficulty=difficulty) | options
+    `options` of the corpus: a dict, or text as "classes=found label_column=digit"; `parameter`: their name in
+    notebooks, for errors."""
+    if not isinstance(options, dict): options = read_options(options, corpus, parameter, _taken(corpus))
+    options = run_options(corpus, size, domain=domain, seed=seed, difficulty=difficulty) | dict(options)
     if is_drawn(corpus):
         n = limit or 2000
         return tuple(load(corpus, split=s, n=m, **options) for s, m in (("train", n), ("valid", max(n//4, 16))))
@@ -51,24 +58,31 @@ def corpora(corpus:str, root:str="", limit:int=0, seed:int=0, domain:str="studio
 
 # %% ../../nbs/02_trainer.ipynb #6eb08746
 SCALINGS = {"minus1to1": lambda x: x/127.5 - 1, "0to1": lambda x: x/255, "0to255": lambda x: x,
-            "standardised": lambda x: tf.image.per_image_standardization(x)}   # each image: mean 0, standard deviation 1
+            # each image: mean 0, standard deviation 1
+            "standardised": lambda x: tf.image.per_image_standardization(x)}
 
 def grey(images):
-    """RGB images (n, h, w, 3) as (n, h, w, 1): luma of ITU-R 601-2, in whole numbers as Pillow's `convert("L")` for uint8.
+    """RGB images (n, h, w, 3) as (n, h, w, 1): luma of ITU-R 601-2, in whole numbers as Pillow's `convert("L")` for
+    uint8.
 
     Three equal channels give that channel exactly; one channel stays as it is."""
     x = np.asarray(images)
     if x.shape[-1] == 1: return x
-    if x.dtype == np.uint8: return ((x.astype("uint32") @ np.array([19595, 38470, 7471], "uint32") + 0x8000) >> 16).astype("uint8")[..., None]
+    if x.dtype == np.uint8:
+        return ((x.astype("uint32") @ np.array([19595, 38470, 7471],
+                                               "uint32") + 0x8000) >> 16).astype("uint8")[..., None]
     return (x @ np.array([0.299, 0.587, 0.114], x.dtype))[..., None]
 
 # %% ../../nbs/02_trainer.ipynb #4dca05e9
 @dataclass
 class SavedModel:
-    """A Keras model from the file `path` as Trainer; it has what later sections use of a `Run`: `key`, `model()` and `prepare`.
+    """A Keras model from the file `path` as Trainer; it has what later sections use of a `Trained`: `key`, `model()`
+    and `prepare`.
 
-    `scaling`: a name in SCALINGS or a function; `size`, `channels` of its input; `classes`: their names in the order of its outputs,
-    None if they are not known; `trust`, `custom`: see `weights.open_model`; `leads`: the range that its first layers expect, or None."""
+    `scaling`: a name in SCALINGS or a function; `size`, `channels` of its input; `classes`: their names in the order of
+    its outputs,
+    None if they are not known; `trust`, `custom`: see `weights.open_model`; `leads`: the range that its first layers
+    expect, or None."""
     path: Path
     scaling: object
     size: int
@@ -82,7 +96,8 @@ class SavedModel:
     @property
     def key(self) -> str:
         said = self.scaling if isinstance(self.scaling, str) else "own" + self._identity(self.scaling)
-        own = "-" + fingerprint(np.frombuffer("".join(f"{n}{self._identity(o)}" for n, o in sorted(self.custom.items())).encode(), "uint8"))[:12] if self.custom else ""
+        custom = "".join(f"{n}{self._identity(o)}" for n, o in sorted(self.custom.items()))
+        own = "-" + fingerprint(np.frombuffer(custom.encode(), "uint8"))[:12] if custom else ""
         return f"{file_digest(self.path)[:20]}-{said}" + (f"-{self.size}" if self.flexible else "") + own
 
     def _identity(self, thing) -> str:
@@ -93,7 +108,8 @@ class SavedModel:
         if thing is self.scaling: parts.append(np.asarray(thing(self._counted())))
         return fingerprint(parts)[:12]
 
-    def _counted(self): return np.random.default_rng(0).integers(0, 256, (4, self.size, self.size, self.channels)).astype("float32")
+    def _counted(self):
+        return np.random.default_rng(0).integers(0, 256, (4, self.size, self.size, self.channels)).astype("float32")
 
     def model(self) -> tf.keras.Model: return without_softmax(open_model(self.path, self.trust, self.custom))
 
@@ -106,52 +122,70 @@ class SavedModel:
 
 # %% ../../nbs/02_trainer.ipynb #95b61e0a
 def _names(classes, outputs, path):
-    "The names of the classes as a tuple, of which there must be `outputs`; from text with blanks or commas between them, or a list."
+    """The names of the classes as a tuple, of which there must be `outputs`; from text with blanks or commas between
+    them, or a list."""
     if not classes: return None
-    names = [c.strip() for c in (classes.split(",") if "," in classes else classes.split())] if isinstance(classes, str) else list(map(str, classes))
+    names = [c.strip() for c in (classes.split(",") if "," in classes
+                                 else classes.split())] if isinstance(classes, str) else list(map(str, classes))
     if len(names) != outputs or len(set(names)) != outputs or "" in names:
-        raise ValueError(f"{Path(path).name} has {outputs} outputs; trainer_classes must hold as many different names, got {len(names)}: {', '.join(names)[:200]}")
+        raise ValueError(f"{Path(path).name} has {outputs} outputs; trainer_classes must hold as many different "
+                         f"names, got {len(names)}: {', '.join(names)[:200]}")
     return tuple(names)
 
 def _takes(path, shape, size):
     "(side, channels, whether any side would do) of a model's input `shape`; `size` where it leaves that open."
     fits = len(shape) == 4 and shape[1] == shape[2] and shape[3] in (1, 3)
-    if not fits: raise refused(path, f"takes input {shape}; a Trainer must take square pictures, grey or RGB: (None, size, size, 1 or 3)")
+    if not fits:
+        raise refused(path, f"takes input {shape}; a Trainer must take square pictures, grey or RGB: (None, size, "
+                            f"size, 1 or 3)")
     return (shape[1] or size), shape[3], not shape[1]
 
 def saved_model(path, scaling="auto", classes=None, size:int=75, trust=(), custom_objects:dict=None) -> SavedModel:
     """The Keras model in the file `path` (.keras or .h5) as Trainer.
 
-    `scaling` of its input: a name in SCALINGS, a function of float32 images of 0 … 255, or auto: what its first layers expect, else minus1to1.
-    `classes`: names in the order of its outputs. `size`: side in pixels, for a model that takes any. `trust`: names of layers whose code may be
-    run; `custom_objects`: name -> class of one's own layers. `FileNotFoundError` where there is no file; `ValueError` as `weights.open_model`,
+    `scaling` of its input: a name in SCALINGS, a function of float32 images of 0 … 255, or auto: what its first layers
+    expect, else minus1to1.
+    `classes`: names in the order of its outputs. `size`: side in pixels, for a model that takes any. `trust`: names of
+    layers whose code may be
+    run; `custom_objects`: name -> class of one's own layers. `FileNotFoundError` where there is no file; `ValueError`
+    as `weights.open_model`,
     and unless the model takes square pictures; `UserWarning` where `scaling` contradicts its first layers."""
     path = Path(path)
-    if not path.exists(): raise FileNotFoundError(f"no Keras model at {path}; give an architecture ({', '.join(ARCHITECTURES)}) or the path of a .keras or .h5 file")
-    if not callable(scaling) and scaling not in ("auto", *SCALINGS): raise ValueError(f"scaling must be one of auto, {', '.join(SCALINGS)} or a function, got {scaling!r}")
+    if not path.exists():
+        raise FileNotFoundError(f"no Keras model at {path}; give an architecture ({', '.join(ARCHITECTURES)}) or the "
+                                f"path of a .keras or .h5 file")
+    if not callable(scaling) and scaling not in ("auto", *SCALINGS):
+        raise ValueError(f"scaling must be one of auto, {', '.join(SCALINGS)} or a function, got {scaling!r}")
     trust = tuple(trust.replace(",", " ").split()) if isinstance(trust, str) else tuple(trust)
     model = open_model(path, trust, custom_objects)
     side, channels, flexible = _takes(path, model.input_shape, size)
     outputs = model.output_shape[-1]
-    if outputs == 1 and not classes and getattr(model.layers[-1], "activation", None) in (None, tf.keras.activations.linear):
-        raise refused(path, "has one output without a sigmoid: a logit, or a number? Give the names of its two classes, of 0 first: trainer_classes")
+    if outputs == 1 and not classes and getattr(model.layers[-1], "activation",
+                                                None) in (None, tf.keras.activations.linear):
+        raise refused(path, "has one output without a sigmoid: a logit, or a number? Give the names of its two "
+                            "classes, of 0 first: trainer_classes")
     check_logits(path, without_softmax(model))
     leads = expected_range(model)
     if scaling == "auto": scaling = leads or "minus1to1"
     elif leads and scaling != leads:
-        warnings.warn(f"{path.name} begins with a layer of scaling that expects {leads}, but is fed {scaling if isinstance(scaling, str) else 'an own scaling'}; "
+        warnings.warn(f"{path.name} begins with a layer of scaling that expects {leads}, but is fed "
+                      f"{scaling if isinstance(scaling, str) else 'an own scaling'}; "
                       f"-p trainer_scaling {leads} (or auto) feeds it so")
-    return SavedModel(path, scaling, side, channels, _names(classes, max(outputs, 2), path), trust, dict(custom_objects or {}), leads, flexible)
+    return SavedModel(path, scaling, side, channels, _names(classes, max(outputs, 2), path), trust,
+                      dict(custom_objects or {}), leads, flexible)
 
 # %% ../../nbs/02_trainer.ipynb #2a0a1fed
 def matched(names, classes) -> np.ndarray:
-    "For each of the Trainer's `names` the index of that class in `classes`, by name and alias; -1 for one that is not there."
+    """For each of the Trainer's `names` the index of that class in `classes`, by name and alias; -1 for one that is
+    not there."""
     def place(name):
         try: return class_index(name, tuple(classes))
         except ValueError: return -1
     found = np.array([place(n) for n in names], int)
     twice = [n for n, k in zip(names, found) if k >= 0 and (found == k).sum() > 1]
-    if twice: raise ValueError(f"the Trainer's classes {', '.join(map(str, twice))} are one class of the corpus; give each of its outputs a name of its own")
+    if twice:
+        raise ValueError(f"the Trainer's classes {', '.join(map(str, twice))} are one class of the corpus; give each "
+                         f"of its outputs a name of its own")
     return found
 
 def names_of(trainer, classes) -> tuple:
@@ -168,7 +202,8 @@ def side(trainer) -> int:
     return trainer.size if isinstance(trainer, SavedModel) else trainer.recipe["image_size"]
 
 def best_order(labels, predicted, outputs:int, classes:int) -> tuple:
-    """(class of each output that fits `labels` best, -1 for none; accuracy that such an order has, measured on the half of the images
+    """(class of each output that fits `labels` best, -1 for none; accuracy that such an order has, measured on the half
+    of the images
     that did not choose it)."""
     from scipy.optimize import linear_sum_assignment
     def fit_on(part):
@@ -188,10 +223,12 @@ FAR = 0.15     # accuracy by which another scaling or order must be better to be
 def _accuracy(predicted, labels, place): return float((place[predicted] == labels).mean())
 
 def scaling_scores(trainer, corpus, model=None) -> dict:
-    """Accuracy of a `SavedModel` on the labelled `corpus` under its own scaling (first) and each other; classes in the order that fits best,
+    """Accuracy of a `SavedModel` on the labelled `corpus` under its own scaling (first) and each other; classes in the
+    order that fits best,
     so that their names do not matter here."""
     model = model or trainer.model()
-    tried = {"given" if callable(trainer.scaling) else trainer.scaling: trainer} | {s: replace(trainer, scaling=s) for s in SCALINGS if s != trainer.scaling}
+    given = "given" if callable(trainer.scaling) else trainer.scaling
+    tried = {given: trainer} | {s: replace(trainer, scaling=s) for s in SCALINGS if s != given}
     logits = {s: predict(model, corpus, t.prepare) for s, t in tried.items()}
     return {s: best_order(corpus.labels, x.argmax(1), x.shape[1], len(corpus.classes))[1] for s, x in logits.items()}
 
@@ -201,118 +238,184 @@ def better_scaling(scores:dict) -> str:
     return best if scores[best] >= scores[first] + FAR else None
 
 def check_order(trainer, corpus, logits) -> str:
-    "What to say if the Trainer's classes seem to stand in another order than they are taken in, by the labels of `corpus`; else None."
+    """What to say if the Trainer's classes seem to stand in another order than they are taken in, by the labels of
+    `corpus`; else None."""
     names, predicted = names_of(trainer, corpus.classes), logits.argmax(1)
     place = matched(names, corpus.classes)
     order, best = best_order(corpus.labels, predicted, len(names), len(corpus.classes))
     now = _accuracy(predicted, corpus.labels, place)
     if best < now + FAR: return None
     fits = ", ".join(str(corpus.classes[k]) if k >= 0 else "?" for k in order)
-    return (f"the Trainer's classes seem to be in another order than {', '.join(map(str, names))}: with those names its accuracy on {corpus.corpus} "
-            f"is {now:.2f}, in another order {best:.2f}. Give them in the order of its outputs: -p trainer_classes \"{fits}\"")
+    return (f"the Trainer's classes seem to be in another order than {', '.join(map(str, names))}: with those names "
+            f"its accuracy on {corpus.corpus} "
+            f"is {now:.2f}, in another order {best:.2f}. Give them in the order of its outputs: -p trainer_classes "
+            f"\"{fits}\"")
 
 # %% ../../nbs/02_trainer.ipynb #94af70c3
 ONE_CLASS = 0.95     # share of predictions above which one class is too much
 
 def account(trainer, corpus, logits, name:str="Trainer") -> str:
-    """One line on the Trainer on `corpus`: accuracy, macro F1 (over the classes that occur) and the share of each class in its predictions,
+    """One line on the Trainer on `corpus`: accuracy, macro F1 (over the classes that occur) and the share of each class
+    in its predictions,
     from its `logits` (n, outputs). `UserWarning` if one class has more than 95 % of them."""
     logits = np.asarray(logits)
     names, predicted = names_of(trainer, corpus.classes), logits.argmax(1)
-    if len(names) != logits.shape[1]: raise ValueError(f"the Trainer has {logits.shape[1]} outputs, the corpus {len(names)} classes; give trainer_classes, the names of its outputs")
+    if len(names) != logits.shape[1]:
+        raise ValueError(f"the Trainer has {logits.shape[1]} outputs, the corpus {len(names)} classes; give "
+                         f"trainer_classes, the names of its outputs")
     place = matched(names, corpus.classes)
     shares = np.bincount(predicted, minlength=len(names))/max(len(predicted), 1)
     said = ", ".join(f"{names[k]} {100*shares[k]:.0f} %" for k in np.argsort(-shares, kind="stable"))
     unknown = [str(n) for n, k in zip(names, place) if k < 0]
-    how = (f"accuracy {_accuracy(predicted, corpus.labels, place):.3f}, macro F1 {macro_f1(corpus.labels, place[predicted]):.3f}" if (place >= 0).any()
+    how = (f"accuracy {_accuracy(predicted, corpus.labels, place):.3f}, macro F1 "
+           f"{macro_f1(corpus.labels, place[predicted]):.3f}" if (place >= 0).any()
            else "no class in common, so no accuracy")
     if unknown and (place >= 0).any(): how += f" (not in the corpus: {', '.join(unknown)})"
     if shares.max() > ONE_CLASS and len(predicted) > 1:
-        warnings.warn(f"the Trainer says {names[shares.argmax()]!r} for {100*shares.max():.0f} % of {len(predicted)} images of {corpus.corpus}: its maps explain one decision. "
+        warnings.warn(f"the Trainer says {names[shares.argmax()]!r} for {100*shares.max():.0f} % of {len(predicted)} "
+                      f"images of {corpus.corpus}: its maps explain one decision. "
                       "Is it fed what it was trained on (trainer_scaling, trainer_corpus)?")
     return f"{name} on {corpus.corpus} ({corpus.split}, {len(predicted):,} images): {how}; it says {said}"
 
 def speak(trainer, corpus, logits, name:str="Trainer", sample:int=256):
-    """Print `account`; for a `SavedModel` also look whether another scaling or order of classes would be better by far, and warn."""
+    """Print `account`; for a `SavedModel` also look whether another scaling or order of classes would be better by
+    far, and warn."""
     print(account(trainer, corpus, logits, name))
     if not isinstance(trainer, SavedModel): return
     few = corpus.subset(max(min(sample, len(corpus)), len(corpus.classes)))
     scores = scaling_scores(trainer, few)
-    print("scaling " + ", ".join(f"{s}: {v:.2f}" for s, v in scores.items()) + f" (accuracy in the best order of classes on {len(few)} images; the first is used)")
-    if better := better_scaling(scores): warnings.warn(f"with scaling {better} the Trainer would be better by far: -p trainer_scaling {better}")
-    elif (matched(names_of(trainer, corpus.classes), corpus.classes) >= 0).any() and (text := check_order(trainer, corpus, np.asarray(logits))): warnings.warn(text)
+    tried = ", ".join(f"{s}: {v:.2f}" for s, v in scores.items())
+    print(f"scaling {tried} (accuracy in the best order of classes on {len(few)} images; the first is used)")
+    if better := better_scaling(scores):
+        warnings.warn(f"with scaling {better} the Trainer would be better by far: -p trainer_scaling {better}")
+    elif (matched(names_of(trainer, corpus.classes),
+                  corpus.classes) >= 0).any() and (text := check_order(trainer, corpus, np.asarray(logits))):
+        warnings.warn(text)
 
 # %% ../../nbs/02_trainer.ipynb #95b2b57e
-def trained(store:Store, corpus:str, root:str="", architecture:str="InceptionV3", image_size:int=75, epochs:int=6, limit:int=0, seed:int=0,
-            bn_momentum:float=0, class_weights:str="balanced", augmented:bool=True, difficulty:float=1., scaling="auto", options=""):
-    """The Trainer: a `Run` of `architecture` on `corpus`, trained or taken from `store`; or the `SavedModel` that `architecture` is the path of.
+def check_options(corpus:str, options="", parameter:str="options"):
+    """Read the `options` of a corpus before anything is opened; `ValueError` with the remedy names the notebook's
+    `parameter`."""
+    if not isinstance(options, dict): read_options(options, corpus, parameter, _taken(corpus))
 
-    `bn_momentum` 0 keeps Keras's own. `options` of the corpus, as in `corpora`. Has `.key`, `.model()` and `.prepare(uint8 images)`."""
-    if architecture not in ARCHITECTURES: return saved_model(architecture, scaling, size=image_size)
-    train, valid = corpora(corpus, root, limit, seed, size=image_size, difficulty=difficulty, options=options, parameter="trainer_options")
-    return fit(store, train, valid, architecture, image_size, epochs, seed=seed, bn_momentum=bn_momentum or None, class_weights=class_weights,
-               augmented=augmented, desc=f"Trainer {architecture} on {corpus}")
+@dataclass(frozen=True)
+class TrainerSettings:
+    """What decides the Trainer; each field but the last two is a notebook's parameter `trainer_<field>`,
+    `architecture` is `trainer`."""
+    architecture: str = "InceptionV3"   # one of ARCHITECTURES, or the path of a Keras model (.keras, .h5)
+    corpus: str = "synthetic"   # what it is trained on, or, if it is from a file, compared with
+    root: str = ""              # folder of that corpus; empty for the built-in one
+    options: str = ""           # its options, as "classes=found label_column=digit"
+    size: int = 75              # side of its input in pixels; a model from a file has its own
+    epochs: int = 6             # epochs of training; 0: an untrained network
+    limit: int = 0              # training images, stratified; 0: all, of the built-in corpus 2,000
+    momentum: str = "keras"     # of batch normalisation: keras (Keras's own), or a number
+    weights: str = "balanced"   # weight of a class in the loss, as in `training.class_weights`
+    augment: bool = True        # whether training images are augmented as in the paper
+    scaling: str = "auto"       # of a model from a file: range of its input, as in `saved_model`
+    classes: str = ""           # of a model from a file: its classes in the order of its outputs
+    trust: str = ""             # of a model from a file: names of layers whose code may be run
+    module: str = ""            # of a model from a file: Python file with layers of one's own; it is run
+    seed: int = 0               # of weights, order, augmentation, and what is drawn or taken of the corpus
+    difficulty: float = 1.      # of the built-in corpus, 0 … 2
+
+    def __post_init__(self):
+        check_options(self.corpus, self.options, "trainer_options")
+        keras_or(self.momentum)
+
+    @classmethod
+    def of(cls, p) -> "TrainerSettings":
+        """The settings that the notebook parameters `p` hold, all of them; `ValueError` with the remedy for options
+        that cannot be."""
+        own = [f.name for f in fields(cls) if f.name not in ("architecture", "seed", "difficulty")]
+        return cls(p.trainer, **{n: getattr(p, f"trainer_{n}") for n in own}, seed=p.seed, difficulty=p.difficulty)
+
+    @property
+    def corpus_name(self) -> str:
+        "Name of its corpus; a folder of pictures goes by the folder's name."
+        return Path(self.root).name if self.corpus == "folder" and self.root else self.corpus
+
+    @property
+    def path(self) -> Path:
+        "Path of the model from a file."
+        return Path(self.architecture).expanduser()
+
+    def corpora(self) -> tuple:
+        "Its training and validation set."
+        return corpora(self.corpus, self.root, limit=self.limit, seed=self.seed, size=self.size,
+                       difficulty=self.difficulty,
+                       options=self.options, parameter="trainer_options")
 
 # %% ../../nbs/02_trainer.ipynb #455bcc37
-def _examples(corpus, root, seed, size, difficulty, options, most=512):
+def _examples(settings, most=512):
     "Some labelled validation images of the Trainer's corpus; None, with a warning, if it has no folder."
-    if corpus == "synthetic": return load("synthetic", split="valid", n=256, domain="studio", seed=seed, image_size=size, difficulty=difficulty)
-    if not root:
-        warnings.warn(f"trainer_corpus {corpus} has no trainer_root: whether the Trainer is fed right cannot be compared with labels")
+    if settings.corpus == "synthetic":
+        drawn = dict(seed=settings.seed, image_size=settings.size, difficulty=settings.difficulty)
+        return load("synthetic", split="valid", n=256, domain="studio", **drawn)
+    if not settings.root:
+        warnings.warn(f"trainer_corpus {settings.corpus} has no trainer_root: whether the Trainer is fed right cannot "
+                      f"be compared with labels")
         return None
-    valid = corpora(corpus, root, 0, seed, size=size, difficulty=difficulty, options=options, parameter="trainer_options")[1]
-    return valid.subset(min(most, len(valid)), seed)
+    _, valid = replace(settings, limit=0).corpora()
+    return valid.subset(min(most, len(valid)), settings.seed)
 
 def _checked(one, corpus, given, auto):
-    "The `SavedModel` `one` as its labelled `corpus` shows it should be fed, its classes named; `ValueError` where they cannot be."
+    """The `SavedModel` `one` as its labelled `corpus` shows it should be fed, its classes named; `ValueError` where
+    they cannot be."""
     model = one.model()
     outputs = model.output_shape[-1]
     if auto and one.leads is None:
         best = better_scaling(scores := scaling_scores(one, corpus, model))
         one = replace(one, scaling=best or one.scaling)
-        print(f"trainer_scaling auto: {one.scaling}, " + (f"the best on {corpus.corpus}" if best else "the usual one; no other is better by far")
+        print(f"trainer_scaling auto: {one.scaling}, " + (f"the best on {corpus.corpus}" if best
+                                                          else "the usual one; no other is better by far")
               + " (" + ", ".join(f"{s} {v:.2f}" for s, v in scores.items()) + ")")
     elif auto: print(f"trainer_scaling auto: {one.scaling}, which the model's first layers expect")
     if not given and outputs != len(corpus.classes):
-        raise refused(one.path, f"has {outputs} outputs, its corpus {corpus.corpus} {len(corpus.classes)} classes ({', '.join(corpus.classes)[:120]}). Name its outputs in their "
+        raise refused(one.path, f"has {outputs} outputs, its corpus {corpus.corpus} {len(corpus.classes)} classes "
+                                f"({', '.join(corpus.classes)[:120]}). Name its outputs in their "
                                 "order: -p trainer_classes \"anger disgust fear ...\"")
     one = replace(one, classes=one.classes or corpus.classes)
-    strange = [n for n, k in zip(one.classes, matched(one.classes, corpus.classes)) if k < 0 and n.casefold() not in (*EXPRESSIONS, *ALIASES)]
-    if strange: warnings.warn(f"trainer_classes: {', '.join(strange)} not among the classes of {corpus.corpus} ({', '.join(corpus.classes)}); counted as classes of the Trainer alone")
-    if (matched(one.classes, corpus.classes) >= 0).any() and (text := check_order(one, corpus, predict(model, corpus, one.prepare))):
+    strange = [n for n, k in zip(one.classes, matched(one.classes, corpus.classes)) if k < 0
+               and n.casefold() not in (*EXPRESSIONS, *ALIASES)]
+    if strange:
+        warnings.warn(f"trainer_classes: {', '.join(strange)} not among the classes of {corpus.corpus} "
+                      f"({', '.join(corpus.classes)}); counted as classes of the Trainer alone")
+    known = (matched(one.classes, corpus.classes) >= 0).any()
+    if known and (text := check_order(one, corpus, predict(model, corpus, one.prepare))):
         if not given: raise ValueError(text)
         warnings.warn(text)
     return one
 
 @lru_cache(maxsize=4)
-def _own(path, digest, size, scaling, classes, trust, module, *corpus):
-    "The `SavedModel` of the notebook parameters; kept, since several sections ask for it."
-    custom = objects_of(module)
+def _own(settings, digest):
+    "The `SavedModel` of `settings`, whose file has this `digest`; kept, since several sections ask for it."
+    custom, scaling = objects_of(settings.module), settings.scaling
     if scaling not in ("auto", *SCALINGS):
-        if scaling not in custom: raise ValueError(f"trainer_scaling must be one of auto, {', '.join(SCALINGS)}, or a function in trainer_module; got {scaling!r}")
+        if scaling not in custom:
+            raise ValueError(f"trainer_scaling must be one of auto, {', '.join(SCALINGS)}, or a function in "
+                             f"trainer_module; got {scaling!r}")
         scaling = custom[scaling]
-    one = saved_model(path, scaling, classes, size, trust, custom)
-    examples = _examples(*corpus)
-    return one if examples is None else _checked(one, examples, bool(classes), scaling == "auto")
+    one = saved_model(settings.path, scaling, settings.classes, settings.size, settings.trust, custom)
+    examples = _examples(settings)
+    return one if examples is None else _checked(one, examples, bool(settings.classes), scaling == "auto")
 
-_FROM_FILE = dict(trainer_scaling="auto", trainer_classes="", trainer_trust="", trainer_module="", trainer_options="")
+def trainer_from(store:Store, settings:TrainerSettings):
+    """The Trainer of `settings`: a `Trained`, trained now or taken from `store`, or the `SavedModel` of a file,
+    compared with labels.
 
-def trainer_from(store:Store, p):
-    """`trained` with the values of the notebook parameters `p` whose names begin with `trainer`; a model from a file is compared with labels.
+    Has `.key`, `.model()` and `.prepare(uint8 images)`. Raises as `saved_model`, and `ValueError` if the classes of a
+    file's
+    model are not known or seem to be in another order."""
+    if settings.architecture not in ARCHITECTURES:
+        return _own(settings, file_digest(settings.path) if settings.path.is_file() else None)
+    train, valid = settings.corpora()
+    return fit(store, train, valid, architecture=settings.architecture, image_size=settings.size,
+               epochs=settings.epochs, seed=settings.seed,
+               bn_momentum=keras_or(settings.momentum), class_weights=settings.weights, augmented=settings.augment,
+               desc=f"Trainer {settings.architecture} on {settings.corpus}")
 
-    Raises as `saved_model`, and `ValueError` if its classes are not known or seem to be in another order."""
-    own = {n: getattr(p, n, v) for n, v in _FROM_FILE.items()}
-    if p.trainer in ARCHITECTURES:
-        return trained(store, p.trainer_corpus, p.trainer_root, p.trainer, p.trainer_size, p.trainer_epochs, p.trainer_limit, p.seed,
-                       p.trainer_momentum, p.trainer_weights, p.trainer_augment, p.difficulty, options=own["trainer_options"])
-    path = Path(p.trainer).expanduser()
-    return _own(path, file_digest(path) if path.is_file() else None, p.trainer_size, own["trainer_scaling"], own["trainer_classes"], own["trainer_trust"],
-                own["trainer_module"], p.trainer_corpus, p.trainer_root, p.seed, p.trainer_size, p.difficulty, own["trainer_options"])
 
-def check_options(p):
-    "Read the options of the corpora that the notebook parameters `p` choose, before anything is opened; `ValueError` with the remedy."
-    for corpus, name in (("corpus", "options"), ("trainer_corpus", "trainer_options")):
-        if hasattr(p, name): read_options(getattr(p, name), getattr(p, corpus), name, _TAKEN.get(getattr(p, corpus), _TAKEN[None]))
 
 # %% ../../nbs/02_trainer.ipynb #e24bc268
 def are_expressions(classes) -> bool:
@@ -320,7 +423,8 @@ def are_expressions(classes) -> bool:
     return (matched(classes, EXPRESSIONS) >= 0).all()
 
 def gallery(seed:int=0, difficulty:float=1., corpus:Corpus=None) -> Corpus:
-    """One built-in studio face of each expression, in the order of the classes, for figures; of a `corpus` whose classes
+    """One built-in studio face of each expression, in the order of the classes, for figures; of a `corpus` whose
+    classes
     are no expressions, its first picture of each class (at most 12)."""
     if corpus is not None and not are_expressions(corpus.classes):
         return corpus[np.array([np.flatnonzero(corpus.labels == c)[0] for c in np.unique(corpus.labels)[:12]])]

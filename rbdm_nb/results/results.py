@@ -9,6 +9,7 @@ __all__ = ['LEAD', 'PAPER', 'called', 'majority_f1', 'draw_curves', 'draw_contro
 import re
 import numpy as np, pandas as pd
 from ..masking import CONTROLS, MASKS, look_of
+from ..networks.architectures import momentum_of
 from .statistics import class_differences, comparisons, ends, image_comparisons, interval, names, points, remains, scores, study
 from ..project import OKABE_ITO
 LEAD = 0.01   # of macro F1: a curve less than this above another is not ahead of it
@@ -301,6 +302,7 @@ def wanted(conditions:str, seeds:int) -> list:
 
 def lacking(records:list, p) -> list:
     "What `p` wants, as by `wanted`, that no record with the settings of `p` has."
-    fits = lambda r: len(r["curve"]) == p.epochs and r["momentum"] == (p.momentum or 0.999) and all(r[s] == getattr(p, s) for s in SETTINGS)
+    momentum = momentum_of(p.momentum, p.architecture)
+    fits = lambda r: len(r["curve"]) == p.epochs and r["momentum"] == momentum and all(r[s] == getattr(p, s) for s in SETTINGS)
     have = {r["tag"] for r in records if fits(r)}
-    return [w for w in wanted(p.conditions, p.seeds) if tag_of(p, *w) not in have]
+    return [w for w in wanted(p.conditions, p.seeds) if tag_of(*w, momentum, p.label) not in have]
