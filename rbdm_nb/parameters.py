@@ -44,7 +44,8 @@ def joined_lines(source:str) -> list:
 
 # %% ../nbs/00b_parameters.ipynb #e65f944c
 def code_cells(notebook) -> list:
-    "(Source, tags) of the code cells of the notebook at path `notebook`; without nbformat, which takes a second to import."
+    """(Source, tags) of the code cells of the notebook at path `notebook`; without nbformat, which takes a second to
+    import."""
     try:
         cells = [c for c in json.loads(Path(notebook).read_bytes())["cells"] if c["cell_type"] == "code"]
         return [("".join(c["source"]), c.get("metadata", {}).get("tags", [])) for c in cells]
@@ -109,7 +110,8 @@ def parameters(notebook:str, namespace:dict) -> SimpleNamespace:
     """The parameters of `notebook` (its name without .ipynb), checked: `p = parameters("06_trainee", globals())`.
 
     Takes the current values from `namespace`; under `nbdev_test` those of `params/sets/smoke.yaml`. Raises `ValueError`
-    for an unknown, mistyped or ill-typed one, and `ImportError` where this library is not that of the notebook's clone."""
+    for an unknown, mistyped or ill-typed one, and `ImportError` where this library is not that of the notebook's
+    clone."""
     same_clone()
     path = root()/"nbs"/f"{notebook}.ipynb"
     known = declared(path)

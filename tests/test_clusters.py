@@ -1,4 +1,5 @@
-"Runs on a Dask cluster: two workers on this machine, one of them killed in the middle; and a real SLURM, where it is installed."
+"""Runs on a Dask cluster: two workers on this machine, one of them killed in the middle; and a real SLURM, where it
+is installed."""
 import io, json, os, shutil, signal, socket, subprocess, sys, threading, time
 from pathlib import Path
 
@@ -32,7 +33,8 @@ save_text(str(entry.array("rows")[:].tolist()), SimpleNamespace(output=output), 
 
 
 def write_notebook(name, *cells):
-    make, spec = nbformat.v4.new_code_cell, dict(kernelspec=dict(name="python3", language="python", display_name="python3"))
+    make, spec = nbformat.v4.new_code_cell, dict(kernelspec=dict(name="python3", language="python",
+                                                                 display_name="python3"))
     first = make(PARAMETERS, metadata={"tags": ["parameters"]})
     nbformat.write(nbformat.v4.new_notebook(cells=[first, *map(make, cells)], metadata=spec), f"nbs/{name}.ipynb")
 
@@ -46,7 +48,8 @@ def project(tmp_path, monkeypatch):
     monkeypatch.delenv("IN_TEST", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     Path("clusters/local.yaml").write_text("kind: local\nworkers: 2\nresources: {memory: 1 GB}\n")
-    Path("params/sets/demo.yaml").write_text("name: demo\nresources: {memory: 500 MB}\nnotebooks:\n  01_rows: [{n: 1}, {n: 2}, {n: 3}]\n")
+    Path("params/sets/demo.yaml").write_text("name: demo\nresources: {memory: 500 MB}\nnotebooks:\n  01_rows: [{n: 1}, "
+                                             "{n: 2}, {n: 3}]\n")
     write_notebook("01_rows", SAVE, ROWS)
     return tmp_path
 
@@ -61,10 +64,12 @@ EXPECTED = {f"rows_{n}.txt": str([i*(n + 1) for i in range(10)]) for n in (1, 2,
 
 def test_two_workers_make_what_two_threads_make(project):
     log = io.StringIO()
-    assert [o.status for o in run_set("params/sets/demo.yaml", cluster="local", stream=log)] == ["done"]*3, log.getvalue()
+    assert [o.status for o in run_set("params/sets/demo.yaml", cluster="local",
+                                      stream=log)] == ["done"]*3, log.getvalue()
     there, digests = results(), [made(n) for n in (1, 2, 3)]
     assert there == EXPECTED and all(rows(n) == [str(i) for i in range(10)] for n in (1, 2, 3))
-    assert str(os.getpid()) not in {Path(f"began_{n}").read_text().strip() for n in (1, 2, 3)}   # the kernels are the workers'
+    # the kernels are the workers'
+    assert str(os.getpid()) not in {Path(f"began_{n}").read_text().strip() for n in (1, 2, 3)}
     assert "2 workers at " in log.getvalue() and log.getvalue().count("done in") == 3
     assert [o.status for o in run_set("params/sets/demo.yaml", cluster="local")] == ["there"]*3
     shutil.rmtree("outputs")
@@ -94,9 +99,11 @@ def test_a_killed_worker_loses_nothing_and_does_nothing_twice(project):
 
 
 def test_a_stopped_runner_stops_its_workers(project):
-    code = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rbdm_nb.roof.runner import run_set; "
+    code = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rbdm_nb.roof.runner import "
+            "run_set; "
             "run_set('params/sets/demo.yaml', cluster='local')")
-    runner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    runner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              start_new_session=True)
     end = time.monotonic() + 100
     while not (Path("rows_1").exists() and Path("rows_2").exists()):
         assert time.monotonic() < end and runner.poll() is None
@@ -109,20 +116,25 @@ def test_a_stopped_runner_stops_its_workers(project):
     assert not Path("rows_3").exists()
     before = {n: len(rows(n)) for n in (1, 2)}
     assert [o.status for o in run_set("params/sets/demo.yaml", cluster="local")] == ["done"]*3    # goes on
-    assert results() == EXPECTED and all(len(rows(n)) <= 11 for n in (1, 2)) and all(0 < k < 10 for k in before.values())
+    assert results() == EXPECTED and all(len(rows(n)) <= 11
+                                         for n in (1, 2)) and all(0 < k < 10 for k in before.values())
 
 
 def test_a_failing_notebook_fails_as_here(project):
     write_notebook("01_rows", "1/(n - 1)")
     outcomes = run_set("params/sets/demo.yaml", cluster="local")
-    assert [o.status for o in outcomes] == ["failed", "done", "done"] and outcomes[0].why.endswith("ZeroDivisionError: division by zero")
+    assert [o.status for o in outcomes] == ["failed", "done",
+                                            "done"] and outcomes[0].why.endswith("ZeroDivisionError: division by zero")
 
 
 @pytest.mark.parametrize("change, message", [
-    (("resources: {memory: 500 MB}", "resources: {memory: 2 GB}"), "a run asks for memory=2000000000, which no worker of .*local.yaml has"),
+    (("resources: {memory: 500 MB}", "resources: {memory: 2 GB}"),
+     "a run asks for memory=2000000000, which no worker of .*local.yaml has"),
     (("resources: {memory: 500 MB}", "resources: {01_rows: {gpu: 1}}"), "a run asks for gpu=1, which no worker"),
-    (("resources: {memory: 500 MB}", "resources: {01_row: {gpu: 1}}"), "demo.yaml:2: no notebook '01_row' in this set; did you mean '01_rows'"),
-    (("resources: {memory: 500 MB}", "resources: {memory: much}"), "demo.yaml:2: .*write a number or an amount such as 8 GB")])
+    (("resources: {memory: 500 MB}", "resources: {01_row: {gpu: 1}}"),
+     "demo.yaml:2: no notebook '01_row' in this set; did you mean '01_rows'"),
+    (("resources: {memory: 500 MB}", "resources: {memory: much}"),
+     "demo.yaml:2: .*write a number or an amount such as 8 GB")])
 def test_what_no_worker_has_is_refused(project, change, message):
     path = Path("params/sets/demo.yaml")
     path.write_text(path.read_text().replace(*change))
@@ -167,7 +179,8 @@ def slurm(tmp_path_factory, monkeypatch):
         pytest.skip("SLURM is not installed, or cannot be started by this user")
     folder, host = tmp_path_factory.mktemp("slurm"), socket.gethostname().split(".")[0]
     for part in ("state", "spool"): (folder/part).mkdir()
-    (folder/"slurm.conf").write_text(SLURM.format(host=host, cpus=os.cpu_count(), folder=folder, port=free_port(), other=free_port()))
+    (folder/"slurm.conf").write_text(SLURM.format(host=host, cpus=os.cpu_count(), folder=folder, port=free_port(),
+                                                  other=free_port()))
     monkeypatch.setenv("SLURM_CONF", str(folder/"slurm.conf"))
     started, own = [], subprocess.run(["munge", "-n"], capture_output=True).returncode != 0
     if own:
@@ -179,7 +192,8 @@ def slurm(tmp_path_factory, monkeypatch):
         started.append(subprocess.Popen(command, stdout=log, stderr=log))
     end = time.monotonic() + 60
     while b"idle" not in subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True).stdout:
-        if time.monotonic() > end: pytest.fail((folder/"slurmctld.log").read_text()[-2000:] + (folder/"slurmd.log").read_text()[-2000:])
+        if time.monotonic() > end:
+            pytest.fail((folder/"slurmctld.log").read_text()[-2000:] + (folder/"slurmd.log").read_text()[-2000:])
         time.sleep(0.5)
     yield
     subprocess.run(["scancel", "-u", "root"])
@@ -190,7 +204,8 @@ def slurm(tmp_path_factory, monkeypatch):
 
 
 def test_a_set_runs_on_slurm(project, slurm):
-    memory = "options: {cores: 1, memory: 1 GB, walltime: '0:10:00', job_directives_skip: [--mem], interface: lo, log_directory: logs}"
+    memory = ("options: {cores: 1, memory: 1 GB, walltime: '0:10:00', job_directives_skip: [--mem], interface: lo, "
+              "log_directory: logs}")
     Path("clusters/slurm.yaml").write_text(f"kind: slurm\nworkers: 2\nresources: {{memory: 1 GB}}\n{memory}\n")
     log, killer = io.StringIO(), threading.Thread(target=kill_in_the_middle)
     killer.start()

@@ -74,7 +74,8 @@ def cluster_of(given:str):
     known = {f.stem: f for f in sorted((root()/"clusters").glob("*.yaml"))}
     path = Path(given) if Path(given).is_file() else known.get(given)
     if path: return None, path
-    raise ValueError(f"no cluster {given}{suggest(given, known)}; give a file such as clusters/slurm.yaml, or the address of a "
+    raise ValueError(f"no cluster {given}{suggest(given, known)}; give a file such as clusters/slurm.yaml, or the "
+                     "address of a "
                      "Dask scheduler such as tcp://host:8786")
 
 # %% ../../nbs/91a_clusters.ipynb #b253cc75
@@ -111,7 +112,8 @@ def _options(spec:Cluster, library:str) -> dict:
     return dict(python=sys.executable) | options
 
 def _start(spec:Cluster, path, library):
-    "The Dask cluster of the file at `path`, which asks for its workers. `ValueError` for options that its class does not take."
+    """The Dask cluster of the file at `path`, which asks for its workers. `ValueError` for options that its class
+    does not take."""
     module, name = KINDS[spec.kind].split(":")
     make, options = getattr(_dask()[module], name), _options(spec, library)
     try:
@@ -126,7 +128,8 @@ def _check_offers(wanted:list, offers:list, where:str):
     for asked in wanted:
         if any(all(offer.get(name, 0) >= n for name, n in asked.items()) for offer in offers): continue
         said = " ".join(f"{name}={n:.0f}" for name, n in asked.items())
-        raise ValueError(f"a run asks for {said}, which no worker of {where} has; give them more, or ask for less in the parameter set")
+        raise ValueError(f"a run asks for {said}, which no worker of {where} has; give them more, or ask for less in "
+                         "the parameter set")
 
 def _offered(client) -> list:
     "What each worker that is there offers: name -> amount."
@@ -146,7 +149,8 @@ def _places(client, say):
 # %% ../../nbs/91a_clusters.ipynb #c7ae5b38
 @contextlib.contextmanager
 def on_cluster(given:str, wanted:list, library:str, say:Callable):
-    """`Machines` of the cluster that is `given` as the name or path of a file, which is started, or as the address of a scheduler.
+    """`Machines` of the cluster that is `given` as the name or path of a file, which is started, or as the address of a
+    scheduler.
 
     `wanted`: what each run asks for. `library`: PYTHONPATH for workers that are started. `say(text)` is called when
     workers come or go. Raises `ValueError` for a file that is not valid, a scheduler that does not answer, and for

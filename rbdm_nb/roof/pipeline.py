@@ -37,13 +37,15 @@ def imported(source:str) -> set:
     while todo:
         node = todo.pop()
         if isinstance(node, (ast.Import, ast.ImportFrom)): found.update(_names(node))
-        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)): todo += ast.iter_child_nodes(node)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            todo += ast.iter_child_nodes(node)
     return found
 
 # %% ../../nbs/90_pipeline.ipynb #15107e6a
 @dataclass(frozen=True)
 class Notebook:
-    "What a notebook declares: the module it makes, its parameters, the modules its cells (`imports`) and its exported cells (`exports`) stand on, its code (`sources`)."
+    """What a notebook declares: the module it makes, its parameters, the modules its cells (`imports`) and its
+    exported cells (`exports`) stand on, its code (`sources`)."""
     path: Path
     module: str
     parameters: dict
@@ -63,7 +65,8 @@ def _own_code():
     return hashlib.sha256(b"\0".join([sys.version.encode(), *texts])).hexdigest()
 
 def remembered(make, *key) -> dict:
-    "What `make()` gives, a table of plain values, kept in the cache folder under all that it depends on: `key`, and the code that follows code."
+    """What `make()` gives, a table of plain values, kept in the cache folder under all that it depends on: `key`,
+    and the code that follows code."""
     digest = hashlib.sha256(json.dumps([*key, _own_code()]).encode()).hexdigest()
     file = cache_folder()/"code"/f"{digest}.json"
     try:
@@ -88,7 +91,8 @@ def _told(name, sources):
     imports, exports, module = set(), set(), ""
     for number, source in enumerate(sources):
         try: names = imported(source)
-        except SyntaxError as error: raise ValueError(f"{name}, code cell {number}, line {error.lineno}: {error.msg}") from None
+        except SyntaxError as error:
+            raise ValueError(f"{name}, code cell {number}, line {error.lineno}: {error.msg}") from None
         imports |= names
         if re.search(r"(?m)^#\|\s*exports?\b", source): exports |= names
         if found := re.search(r"(?m)^#\|\s*default_exp\s+([\w.]+)", source): module = found[1]
@@ -122,17 +126,20 @@ def is_roof(name:str) -> bool:
     return bool(re.match(r"9\d", name))
 
 def waits_for(name:str, names, known:dict) -> set:
-    "Those of the notebooks `names` that have to be over before `name` begins: what it stands on; below the roof, all sections."
+    """Those of the notebooks `names` that have to be over before `name` begins: what it stands on; below the roof,
+    all sections."""
     sections = {n for n in names if not is_roof(n)} - {name}
     standing = upstream(known[name], known) & set(names)
     return standing | sections if is_roof(name) else standing & sections
 
 def ordered(names, known:dict) -> list:
-    "`names` of notebooks so that each comes after those it stands on; ties by name. `ValueError` names the notebooks of a circle."
+    """`names` of notebooks so that each comes after those it stands on; ties by name. `ValueError` names the
+    notebooks of a circle."""
     sorter = graphlib.TopologicalSorter({n: waits_for(n, names, known) for n in names})
     try: sorter.prepare()
     except graphlib.CycleError as error:
-        raise ValueError(f"no order: {' imports '.join(reversed(error.args[1]))}; move what they share into a notebook before them") from None
+        raise ValueError(f"no order: {' imports '.join(reversed(error.args[1]))}; move what they share into a notebook "
+                         "before them") from None
     ready, result = list(sorter.get_ready()), []
     heapq.heapify(ready)
     while ready:
@@ -151,10 +158,12 @@ def _list_of_runs(value):
     return [v or {} for v in value] if isinstance(value, list) else [value or {}]
 
 def amount(text) -> float:
-    "A number, or a text such as `8 GB`, as a number (of bytes). `ValueError` for anything else, and for nothing or less."
+    """A number, or a text such as `8 GB`, as a number (of bytes). `ValueError` for anything else, and for nothing or
+    less."""
     found = re.fullmatch(r"([0-9.]+)\s*(?:([kMGT])(i?)B)?", str(text).strip())
     try: number = float(found[1])
-    except (TypeError, ValueError): raise ValueError(f"write a number or an amount such as 8 GB, not {text!r}") from None
+    except (TypeError, ValueError):
+        raise ValueError(f"write a number or an amount such as 8 GB, not {text!r}") from None
     if not number > 0 or isinstance(text, bool): raise ValueError(f"must be greater than 0, not {text!r}")
     return number*(1024 if found[3] else 1000)**" kMGT".index(found[2] or " ")
 
@@ -175,7 +184,8 @@ class ParameterSet(BaseModel):
     device: Device = "auto"
     resources: Amounts = {}
     shared: Values = {}
-    notebooks: Annotated[dict[str, Annotated[Annotated[list[Values], Field(min_length=1)], BeforeValidator(_list_of_runs)]], Field(min_length=1)]
+    notebooks: Annotated[dict[str, Annotated[Annotated[list[Values], Field(min_length=1)],
+                                             BeforeValidator(_list_of_runs)]], Field(min_length=1)]
 
 # %% ../../nbs/90_pipeline.ipynb #cb425d2f
 def yaml_line(node, place):
@@ -205,13 +215,15 @@ def _explain(error):
     place, last = ".".join(map(str, error["loc"])), str(error["loc"][-1]) if error["loc"] else ""
     if error["type"] == "extra_forbidden": return f"unknown key {last!r}{suggest(last, ParameterSet.model_fields)}"
     if error["type"] == "missing": return f"key {last!r} is missing"
-    if error["type"] in ("too_short", "model_type", "dict_type"): return f"{place or 'a parameter set'} must hold at least one key: value"
+    if error["type"] in ("too_short", "model_type", "dict_type"):
+        return f"{place or 'a parameter set'} must hold at least one key: value"
     return f"{place}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)    # in C where there is one, which is ten times as fast
 
 def yaml_tree(path, holds:str):
-    "(nodes, values) of the YAML file at `path`; `ValueError` names file and line. `holds`: what it should, for an empty one."
+    """(nodes, values) of the YAML file at `path`; `ValueError` names file and line. `holds`: what it should, for an
+    empty one."""
     text = Path(path).read_text(encoding="utf-8")
     try: tree, content = yaml.compose(text, _LOADER), yaml.load(text, _LOADER)
     except yaml.YAMLError as error:
@@ -232,7 +244,8 @@ def _parse(path):
 # %% ../../nbs/90_pipeline.ipynb #7f9f0a8e
 def _own(values, parameters, where, output):
     "A notebook's own `values` checked one by one; `where(name)` tells the place of each, `output` the set's folder."
-    if values.get("output", output) != output: raise ValueError(f"{where('output')}: output follows from the set's name; give the set another name instead")
+    if values.get("output", output) != output:
+        raise ValueError(f"{where('output')}: output follows from the set's name; give the set another name instead")
     return {k: v for name in values for k, v in validate({name: values[name]}, parameters, where(name)).items()}
 
 def _shared(values, parameters_of, where, output):
@@ -247,21 +260,26 @@ def _place_of(path, tree, *place):
     return lambda name: f"{path}:{yaml_line(tree, (*place, name))}"
 
 def read_set(path, known:dict=None) -> ParameterSet:
-    "The parameter set in file `path`, checked against the notebooks `known` (default: the project's). `ValueError` names the line and what to do."
+    """The parameter set in file `path`, checked against the notebooks `known` (default: the project's). `ValueError`
+    names the line and what to do."""
     known, (params, tree) = known or notebooks(), _parse(path)
     output = f"outputs/{params.name}"
     at = lambda *place: f"{path}:{yaml_line(tree, place)}"
-    if params.name != Path(path).stem: raise ValueError(f"{at('name')}: name is {params.name!r}, but the file is {Path(path).name}; they must agree")
+    if params.name != Path(path).stem:
+        raise ValueError(f"{at('name')}: name is {params.name!r}, but the file is {Path(path).name}; they must agree")
     for name in params.notebooks:
         if name not in known: raise ValueError(f"{at('notebooks', name)}: no notebook {name!r}{suggest(name, known)}")
     for name, asked in params.resources.items():
         if isinstance(asked, dict) and name not in params.notebooks:
-            raise ValueError(f"{at('resources', name)}: no notebook {name!r} in this set{suggest(name, params.notebooks)}")
+            raise ValueError(f"{at('resources', name)}: no notebook {name!r} in this "
+                             f"set{suggest(name, params.notebooks)}")
     _shared(params.shared, {n: known[n].parameters for n in params.notebooks}, _place_of(path, tree, "shared"), output)
     for name, runs in params.notebooks.items():
-        runs[:] = [_own(values, known[name].parameters, _place_of(path, tree, "notebooks", name, i), output) for i, values in enumerate(runs)]
+        runs[:] = [_own(values, known[name].parameters, _place_of(path, tree, "notebooks", name, i), output) for i,
+                   values in enumerate(runs)]
         for i, values in enumerate(runs):
-            if values in runs[:i]: raise ValueError(f"{at('notebooks', name, i)}: the same run of {name} is listed twice; remove one")
+            if values in runs[:i]:
+                raise ValueError(f"{at('notebooks', name, i)}: the same run of {name} is listed twice; remove one")
     return params
 
 # %% ../../nbs/90_pipeline.ipynb #10d28ae6
@@ -292,10 +310,12 @@ def is_changed(name:str) -> bool:
     return "+" in name
 
 def changed_name(name:str, changes) -> str:
-    "Name of the set `name` with `changes` such as `mask=mean`, whose order does not matter; of several for one parameter the last counts."
+    """Name of the set `name` with `changes` such as `mask=mean`, whose order does not matter; of several for one
+    parameter the last counts."""
     values = {k.strip(): v.strip() for k, _, v in (c.partition("=") for c in changes)}
     if not values: return name
-    short = {k: re.sub(r"[^\w.-]+", "_", re.split(r"[/\\]", v.rstrip("/\\"))[-1])[:24] for k, v in sorted(values.items())}
+    short = {k: re.sub(r"[^\w.-]+", "_", re.split(r"[/\\]", v.rstrip("/\\"))[-1])[:24] for k,
+             v in sorted(values.items())}
     told = "+".join(f"{k}={v}" for k, v in short.items())
     if short != values or len(told) > 80:
         digest = hashlib.sha256(json.dumps(sorted(values.items())).encode()).hexdigest()[:6]
@@ -308,9 +328,11 @@ def _change(text, chosen):
     left, equals, value = text.partition("=")
     notebook, dot, name = left.strip().rpartition(".")
     if not equals or not name: raise ValueError(f"--set {text}: write name=value or notebook.name=value")
-    if dot and notebook not in chosen: raise ValueError(f"--set {text}: no notebook {notebook!r} is to run{suggest(notebook, chosen)}")
+    if dot and notebook not in chosen:
+        raise ValueError(f"--set {text}: no notebook {notebook!r} is to run{suggest(notebook, chosen)}")
     known = {p for n, nb in chosen.items() if not dot or n == notebook for p in nb.parameters}
-    if name == "output": raise ValueError(f"--set {text}: output follows from the set's name; copy the set under another name instead")
+    if name == "output":
+        raise ValueError(f"--set {text}: output follows from the set's name; copy the set under another name instead")
     if name not in known: raise ValueError(f"--set {text}: unknown parameter {name!r}{suggest(name, known)}")
     return notebook or None, name, value.strip()
 
@@ -318,7 +340,8 @@ def _change(text, chosen):
 def _settle(notebook, params, own, changes, output):
     "All parameters of one run of `notebook`, in the order declared; `output` is the set's folder."
     known = notebook.parameters
-    values = {n: p.default for n, p in known.items()} | validate({n: v for n, v in params.shared.items() if n in known}, known) | own
+    values = {n: p.default for n, p in known.items()} | validate({n: v for n, v in params.shared.items() if n in known},
+                                                                 known) | own
     for which, name, value in changes:
         if name in known and which in (None, notebook.name): values |= validate({name: value}, known, "--set")
     return values | ({"output": output} if "output" in known else {})
@@ -329,16 +352,19 @@ def _needed(resources, notebook):
     return general | resources.get(notebook, {})
 
 def _title(notebook, values, own, runs):
-    "Name of a run: the notebook's, with those `values` that the run gives itself (`own`) and that are not alike in all `runs`."
+    """Name of a run: the notebook's, with those `values` that the run gives itself (`own`) and that are not alike in
+    all `runs`."""
     differ = [n for n in notebook.parameters if n in own and len({repr(other.get(n)) for other in runs}) > 1]
-    return ".".join([notebook.name, *[re.sub(r"[^\w.+-]+", "_", f"{n}={values[n]}").replace(f"{n}_", f"{n}=", 1) for n in differ]])
+    return ".".join([notebook.name, *[re.sub(r"[^\w.+-]+", "_", f"{n}={values[n]}").replace(f"{n}_", f"{n}=", 1)
+                                      for n in differ]])
 
 # %% ../../nbs/90_pipeline.ipynb #c906aa18
 def _pick(only, names, runs):
     "The notebooks and runs that `only` names; `ValueError` suggests the nearest."
     wanted = [Path(o).name.removesuffix(".ipynb") for o in only]
     for w in wanted:
-        if w not in names and w not in runs: raise ValueError(f"--only {w}: not in this set{suggest(w, [*names, *runs])}")
+        if w not in names and w not in runs:
+            raise ValueError(f"--only {w}: not in this set{suggest(w, [*names, *runs])}")
     return wanted
 
 def runs(params:ParameterSet, known:dict=None, only=(), changes=(), name:str=None, device:str=None) -> list:
@@ -349,31 +375,38 @@ def runs(params:ParameterSet, known:dict=None, only=(), changes=(), name:str=Non
     Raises `ValueError` for names and values that do not exist."""
     known, made = known or notebooks(), {}
     output = f"outputs/{name or params.name}"
-    titles = {n: [_title(known[n], _settle(known[n], params, o, (), output), o, own) for o in own] for n, own in params.notebooks.items()}
+    titles = {n: [_title(known[n], _settle(known[n], params, o, (), output), o, own) for o in own] for n,
+              own in params.notebooks.items()}
     wanted = _pick(only, titles, [t for ts in titles.values() for t in ts])
-    kept = {n: [o for o, t in zip(params.notebooks[n], ts) if not wanted or n in wanted or t in wanted] for n, ts in titles.items()}
+    kept = {n: [o for o, t in zip(params.notebooks[n], ts) if not wanted or n in wanted or t in wanted] for n,
+            ts in titles.items()}
     changed = [_change(c, {n: known[n] for n, own in kept.items() if own}) for c in changes]
     for n in ordered([n for n, own in kept.items() if own], known):
         for own in kept[n]:
             values = _settle(known[n], params, own, changed, output)
-            if any(other.notebook.name == n and other.parameters == values for other in made.values()): continue   # changes have made them alike
+            # changes have made them alike
+            if any(other.notebook.name == n and other.parameters == values for other in made.values()): continue
             title, needed = _title(known[n], values, own, params.notebooks[n]), _needed(params.resources, n)
             run = Run(title, known[n], values, root()/output, device or params.device, needed)
-            if made.setdefault(run.name, run) is not run: raise ValueError(f"two different runs would both be called {run.name}")
+            if made.setdefault(run.name, run) is not run:
+                raise ValueError(f"two different runs would both be called {run.name}")
     return list(made.values())
 
 # %% ../../nbs/90_pipeline.ipynb #a90c75c9
 def write_changed(folder, path, only, changes):
-    "Keep beside the results in `folder` which set (file `path`) they are of, and what was asked for on the command line."
+    """Keep beside the results in `folder` which set (file `path`) they are of, and what was asked for on the command
+    line."""
     try: path = Path(path).resolve().relative_to(root())
     except ValueError: path = Path(path).resolve()
     before = read_changed(folder.name)
     wanted = sorted({*before.only, *only}) if only and (not before or before.only) else []
-    write_atomic(folder/"changes.json", json.dumps(dict(set=path.as_posix(), changes=list(changes), only=wanted), indent=1) + "\n")
+    write_atomic(folder/"changes.json", json.dumps(dict(set=path.as_posix(), changes=list(changes), only=wanted),
+                                                   indent=1) + "\n")
 
 @dataclass(frozen=True)
 class Changed:
-    "A set that was made by changes on the command line: file of the set, `--only` and `--set` as they were given; `path` None if there is none."
+    """A set that was made by changes on the command line: file of the set, `--only` and `--set` as they were given;
+    `path` None if there is none."""
     path: Path = None
     only: tuple = ()
     changes: tuple = ()
@@ -407,20 +440,22 @@ def has_set(name:str) -> bool:
 def planned(name:str, known:dict=None) -> list:
     "The `Run`s of the set or changed set `name`. `ValueError` where its file is not there."
     path, changed = _set_of(name)
-    if not path.is_file(): raise ValueError(f"no {path.relative_to(root()) if path.is_relative_to(root()) else path} to compare with")
+    if not path.is_file():
+        raise ValueError(f"no {path.relative_to(root()) if path.is_relative_to(root()) else path} to compare with")
     known = known or notebooks()
     return runs(read_set(path, known), known, changed.only, changed.changes, name)
 
 
 # %% ../../nbs/90_pipeline.ipynb #40d123c4
 def made_from(run:Run, seen:dict=None) -> dict:
-    """What decides the results of `run`: parameters, and digests of the notebook, of each module it may pass through, and
-    of the files that a parameter points at. `seen`: a dict that keeps looks at files, for many runs at one time."""
+    """What decides the results of `run`: parameters, and digests of the notebook, of each module it may pass through,
+    and of the files that a parameter points at. `seen`: a dict that keeps looks at files, for many runs at one time."""
     named = {v for v in run.parameters.values() if isinstance(v, str) and v.isidentifier()}
     package, also = read_package(root()/LIBRARY), sorted({*named, run.notebook.module})
     known = {m.split(".")[-1] for m in package.sources} | set(package.sources)
     also = [name for name in also if name in known]
-    modules = remembered(lambda: reached_by(run.notebook.sources, package, also), run.notebook.sources, package.sources, also)
+    modules = remembered(lambda: reached_by(run.notebook.sources, package, also), run.notebook.sources,
+                         package.sources, also)
     return dict(parameters=run.parameters, notebook=run.notebook.digest, modules=modules,
                 inputs=inputs(run.parameters, run.notebook.parameters, seen))
 
@@ -428,14 +463,16 @@ def made_from(run:Run, seen:dict=None) -> dict:
 def _changes(before, now):
     "What differs between two values of `made_from`, in words."
     old, new = before.get("parameters", {}), now["parameters"]
-    found = [f"{n} was {old[n]!r}, is {new[n]!r}" if n in old and n in new else f"parameter {n} is {'new' if n in new else 'gone'}"
+    found = [f"{n} was {old[n]!r}, is {new[n]!r}" if n in old and n in new
+             else f"parameter {n} is {'new' if n in new else 'gone'}"
              for n in {**old, **new} if old.get(n, ...) != new.get(n, ...)]
     if before.get("notebook") != now["notebook"]: found.append("the notebook's code changed")
     old, new = before.get("modules", {}), now["modules"]
     changed = [n for n in sorted({**old, **new}) if old.get(n) != new.get(n)]
     if changed: found.append(f"module {', '.join(changed)} changed")
     old = before.get("inputs", {})
-    return found + [c for n, i in now.get("inputs", {}).items() if "digest" in i and (c := input_change(n, old.get(n), i))]
+    return found + [c for n, i in now.get("inputs", {}).items() if "digest" in i
+                    and (c := input_change(n, old.get(n), i))]
 
 def _unseen(now):
     "Inputs that are not there or cannot be read, in words."
@@ -463,16 +500,19 @@ def state(run:Run, seen:dict=None) -> State:
     "Compare what `run` left on disk with what it would be made from now; `seen` as for `made_from`."
     record = read_record(run)
     if not record: return State("missing", "has not run")
-    gone = [str(p) for p in (run.executed.relative_to(run.folder), *record.get("outputs", {})) if not (run.folder/p).exists()]
+    gone = [str(p) for p in (run.executed.relative_to(run.folder), *record.get("outputs", {}))
+            if not (run.folder/p).exists()]
     now, here = made_from(run, seen), _marked(run)
     unseen = _unseen(now)
     changes = _changes(record.get("made_from", {}), now) + _other_device(run, record) + (unseen if here else [])
     since = f"; since then: {'; '.join(changes)}" if changes else ""
-    if record.get("status") != "done": return State("failed", record.get("error", {}).get("text", "no reason recorded") + since)
+    if record.get("status") != "done":
+        return State("failed", record.get("error", {}).get("text", "no reason recorded") + since)
     if gone: return State("missing", f"{gone[0]} is gone")
     if changes: return State("stale", "; ".join(changes))
     if here: return State("there")
-    return State("committed", "; ".join(["results of another clone; running it makes them here", *(f"not compared: {u}" for u in unseen)]))
+    return State("committed", "; ".join(["results of another clone; running it makes them here",
+                                         *(f"not compared: {u}" for u in unseen)]))
 
 def seal(run:Run) -> str:
     "What the mark of `run` holds if its record was made in this clone."

@@ -24,11 +24,12 @@ from ..reproducibility import computed_on, file_digest, provenance
 
 # %% ../../nbs/91_runner.ipynb #a0cbdb37
 def _words(inner):
-    "One line for what `progress` wrote: `epoch 3/12, 410.0/s`; the bar's name alone if it has no numbers, empty if there is no bar."
+    """One line for what `progress` wrote: `epoch 3/12, 410.0/s`; the bar's name alone if it has no numbers, empty if
+    there is no bar."""
     if not inner.get("total") and not inner.get("n"): return inner.get("desc") or ""
     rate = inner.get("rate") or 0
     pace = f", {rate:.1f}/s" if rate >= 1 else f", {1/rate:.1f} s each" if rate else ""
-    return f"{inner.get('desc') or ''} {inner['n']:g}{'/%g' % inner['total'] if inner.get('total') else ''}{pace}".strip()
+    return (f"{inner.get('desc') or ''} {inner['n']:g}{'/%g' % inner['total'] if inner.get('total') else ''}{pace}".strip())
 
 def _duration(seconds):
     "`0:07`, `12:30` or `1:02:05`."
@@ -37,7 +38,8 @@ def _duration(seconds):
 
 # %% ../../nbs/91_runner.ipynb #104513ad
 class Display:
-    "Shows the progress of `total` notebooks on `stream`: a moving line for each that runs in a terminal, plain lines elsewhere (of each at most one every `every` seconds)."
+    """Shows the progress of `total` notebooks on `stream`: a moving line for each that runs in a terminal, plain
+    lines elsewhere (of each at most one every `every` seconds)."""
     def __init__(self, total:int, stream=None, every:float=30):
         self.total, self.stream, self.every = total, stream or sys.stdout, every
         self.terminal = self.stream.isatty()
@@ -157,8 +159,10 @@ papermill_engines.register("rbdm", _Engine)
 def _reason(error):
     "Name and text of what ended a run."
     if isinstance(error, PapermillExecutionError): return error.ename, error.evalue
-    if isinstance(error, CellTimeoutError): return "Timeout", "the notebook took longer than the parameter set's timeout"
-    if isinstance(error, DeadKernelError): return "DeadKernel", "the kernel died (killed, out of memory, or a crash in native code)"
+    if isinstance(error, CellTimeoutError):
+        return "Timeout", "the notebook took longer than the parameter set's timeout"
+    if isinstance(error, DeadKernelError):
+        return "DeadKernel", "the kernel died (killed, out of memory, or a crash in native code)"
     if isinstance(error, (KeyboardInterrupt, SystemExit)): return "Interrupted", "the run was stopped from outside"
     return type(error).__name__, str(error)
 
@@ -170,20 +174,24 @@ def _mark(cell, error):
 
 # %% ../../nbs/91_runner.ipynb #ed8be0e6
 def _failure(run, error):
-    "Why `run` failed: name, text on one line, and the number of the code cell in the executed copy, as in its `In [n]`."
+    """Why `run` failed: name, text on one line, and the number of the code cell in the executed copy, as in its `In
+    [n]`."""
     name, text = _reason(error)
     try: cells = [c for c in nbformat.read(run.executed, as_version=4).cells if c.cell_type == "code"]
     except (OSError, ValueError, AttributeError): cells = []
     bad = [i for i, c in enumerate(cells, 1) if any(o.output_type == "error" for o in c.get("outputs", []))]
     line = " ".join(f"{name}: {text}".split())
-    return dict(name=name, text=(f"cell {bad[0]}: " if bad else "") + (line if len(line) <= 300 else line[:297] + "..."), cell=bad[0] if bad else None)
+    return dict(name=name, text=(f"cell {bad[0]}: " if bad else "") + (line if len(line) <= 300
+                                                                       else line[:297] + "..."), cell=bad[0] if bad
+                                                                       else None)
 
 # %% ../../nbs/91_runner.ipynb #5b2ea57b
 def _put_in_place(run, temporary):
     "Move the executed copy from `temporary` to where it belongs, without this machine's paths."
     if not temporary.exists(): nbformat.write(nbformat.read(run.notebook.path, as_version=4), temporary)
     text = temporary.read_text(encoding="utf-8").replace(temporary.name, run.executed.name)
-    for folder in {str(root()), os.path.realpath(root())} - {"/"}: text = text.replace(json.dumps(folder, ensure_ascii=False)[1:-1] + "/", "")
+    for folder in {str(root()), os.path.realpath(root())} - {"/"}:
+        text = text.replace(json.dumps(folder, ensure_ascii=False)[1:-1] + "/", "")
     write_atomic(run.executed, text)
     temporary.unlink()
 
@@ -191,31 +199,37 @@ def _path():
     "PYTHONPATH of a kernel: the project's own library, if it has one, then the one that this process uses; no other."
     library = Path(sys.modules["rbdm_nb"].__file__).resolve().parents[1]
     own = [root()] if (root()/"rbdm_nb"/"__init__.py").is_file() else []
-    first = [str(p) for p in (*own, library) if p.name not in ("site-packages", "dist-packages")]   # those come by themselves
+    # those come by themselves
+    first = [str(p) for p in (*own, library) if p.name not in ("site-packages", "dist-packages")]
     given = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     return os.pathsep.join(dict.fromkeys([*first, *given]))
 
 def _environment(notes, device="auto") -> dict:
-    """Environment of a kernel: that of this process, with quiet TensorFlow, this library, the `device` to compute on, files in
-    the folder `notes` for what the kernel tells, and no trace of nbdev's test mode."""
-    told = dict(RBDM_PROGRESS=notes/"progress.json", RBDM_ENVIRONMENT=notes/"environment.json", RBDM_OUTPUTS=notes/"outputs.txt")
+    """Environment of a kernel: that of this process, with quiet TensorFlow, this library, the `device` to compute on,
+    files in the folder `notes` for what the kernel tells, and no trace of nbdev's test mode."""
+    told = dict(RBDM_PROGRESS=notes/"progress.json", RBDM_ENVIRONMENT=notes/"environment.json",
+                RBDM_OUTPUTS=notes/"outputs.txt")
     told |= dict(RBDM_DEVICE=device, PYTHONPATH=_path()) | (dict(CUDA_VISIBLE_DEVICES="-1") if device == "cpu" else {})
-    return {"TF_CPP_MIN_LOG_LEVEL": "3"} | {k: v for k, v in os.environ.items() if k != "IN_TEST"} | {k: str(v) for k, v in told.items()}
+    return {"TF_CPP_MIN_LOG_LEVEL": "3"} | {k: v for k, v in os.environ.items() if k != "IN_TEST"} | {k: str(v) for k,
+                                                                                                      v in told.items()}
 
 # %% ../../nbs/91_runner.ipynb #9044f852
 def _outputs(run, notes) -> dict:
     "Path in the output folder -> digest, of the results that the kernel said it saved."
     try: listed = {Path(line) for line in (notes/"outputs.txt").read_text(encoding="utf-8").splitlines()}
     except FileNotFoundError: return {}
-    return {f.relative_to(run.folder).as_posix(): file_digest(f) for f in sorted(listed) if f.is_relative_to(run.folder) and f.is_file()}
+    return {f.relative_to(run.folder).as_posix(): file_digest(f) for f in sorted(listed)
+            if f.is_relative_to(run.folder) and f.is_file()}
 
 def _untold(environment):
     "`environment` of this process, without what it says of a TensorFlow that is not the kernel's."
     return {k: v for k, v in environment.items() if k not in ("numerics", "gpus", "op_determinism")}
 
 def _record(run, error, started, made, notes):
-    "Write the record of `run`, made from `made`, which ended with `error` (None: well), and return it; `notes` is the folder of what its kernel told."
-    record = dict(run=run.name, notebook=run.notebook.name, status="failed" if error else "done", **({"error": _failure(run, error)} if error else {}),
+    """Write the record of `run`, made from `made`, which ended with `error` (None: well), and return it; `notes` is
+    the folder of what its kernel told."""
+    record = dict(run=run.name, notebook=run.notebook.name, status="failed" if error else "done",
+                  **({"error": _failure(run, error)} if error else {}),
                   made_from=made, started=datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
                   **provenance(run.parameters.get("seed"), started, outputs=_outputs(run, notes)))
     record["environment"] = _read(notes/"environment.json") or _untold(record["environment"])
@@ -238,9 +252,11 @@ def _drop_left(run, before):
 
 # %% ../../nbs/91_runner.ipynb #8421860f
 def _enter(project):
-    "Go into the clone in the folder `project`, where a worker may not be yet; `ValueError` if it is not on this machine."
+    """Go into the clone in the folder `project`, where a worker may not be yet; `ValueError` if it is not on this
+    machine."""
     if not (project/"settings.ini").is_file():
-        raise ValueError(f"{project} is not there on {socket.gethostname()}: the clone has to lie in a folder that all workers see")
+        raise ValueError(f"{project} is not there on {socket.gethostname()}: the clone has to lie in a folder that all "
+                         "workers see")
     if root() != project: os.chdir(project)
 
 def _notes(run) -> Path:
@@ -349,7 +365,8 @@ class Shown:
     def _clear(self): shutil.rmtree(self.notes, ignore_errors=True)
 
 def execute(run:Run, timeout:float=86400, display:Display=None, number:int=1) -> dict:
-    "Execute `run` in this process, see `work`, show it on `display`, and return its record. Raises `KeyboardInterrupt` when stopped."
+    """Execute `run` in this process, see `work`, show it on `display`, and return its record. Raises
+    `KeyboardInterrupt` when stopped."""
     shown = Shown(run, display or Display(1), number)
     with _often(shown.look): record = work(run, timeout, shown.notes, root())
     shown.end(record)
@@ -363,20 +380,24 @@ def _alone(folder):
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder/".lock")
     try: lock.acquire(timeout=0)
-    except filelock.Timeout: raise ValueError(f"another `rbdm run` works in {folder.relative_to(root())}; wait for it, or stop it") from None
+    except filelock.Timeout:
+        raise ValueError(f"another `rbdm run` works in {folder.relative_to(root())}; wait for it, or stop it") from None
     try: yield
     finally: lock.release()
 
 @contextlib.contextmanager
 def _stoppable():
-    "Turn the first signal to interrupt, to terminate, or of a closed terminal, if it is not ignored, into an exit that leaves records behind; only a main thread can."
+    """Turn the first signal to interrupt, to terminate, or of a closed terminal, if it is not ignored, into an exit
+    that leaves records behind; only a main thread can."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     def stop(number, _):
-        for other in before: signal.signal(other, signal.SIG_IGN)   # a second one must not cut short what the first has begun
+        # a second one must not cut short what the first has begun
+        for other in before: signal.signal(other, signal.SIG_IGN)
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN}
+    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+              if signal.getsignal(s) != signal.SIG_IGN}
     for number in before: signal.signal(number, stop)
     try: yield
     finally:
@@ -392,9 +413,9 @@ def _needs(plan, known) -> list:
 def _in_order(needs, room, begin, finish, look=lambda: None) -> list:
     """What comes of each run, given the places that each `needs`.
 
-    `room(i, running)` says whether i may begin beside those that are `running`; `begin(i, results)` is called when it may
-    and all that i needs have a result, and gives its result, or a future, of which `finish(i, future)` makes it. While
-    there is nothing else to do, `look()` is called twice a second."""
+    `room(i, running)` says whether i may begin beside those that are `running`; `begin(i, results)` is called when it
+    may and all that i needs have a result, and gives its result, or a future, of which `finish(i, future)` makes it.
+    While there is nothing else to do, `look()` is called twice a second."""
     results, running = {}, {}
     while len(results) < len(needs):
         for i in [i for i in range(len(needs)) if i not in results and i not in running.values()]:
@@ -411,7 +432,8 @@ def _in_order(needs, room, begin, finish, look=lambda: None) -> list:
 # %% ../../nbs/91_runner.ipynb #d6f3f3ac
 @contextlib.contextmanager
 def _stopping(running:dict):
-    "When an exception leaves this, the runs that are `running` (future -> `Shown`) are stopped, and their end is awaited."
+    """When an exception leaves this, the runs that are `running` (future -> `Shown`) are stopped, and their end is
+    awaited."""
     try: yield
     except BaseException:
         for future, shown in running.items():
@@ -424,7 +446,8 @@ def _stopping(running:dict):
 # %% ../../nbs/91_runner.ipynb #2c1ce0a2
 @dataclass(frozen=True)
 class Outcome:
-    "How a run of a set ended: done, failed, there (was up to date) or stopped (something it stands on failed); and why."
+    """How a run of a set ended: done, failed, there (was up to date) or stopped (something it stands on failed); and
+    why."""
     run: Run
     status: str
     why: str = ""
@@ -443,7 +466,8 @@ def _without_running(run, head, before, force, display, seen, known):
     if found.state == "stale": display.line(f"{head}: {found.why}")
 
 def _outcome(shown, future):
-    "The `Outcome` of a run whose `future` is over. A worker that was lost again and again, or cannot work, is a failure of it."
+    """The `Outcome` of a run whose `future` is over. A worker that was lost again and again, or cannot work, is a
+    failure of it."""
     try: record = future.result()
     except OSError: raise
     except Exception as error:
@@ -457,7 +481,8 @@ def _outcome(shown, future):
 # %% ../../nbs/91_runner.ipynb #2c94b12d
 def _results(folder) -> dict:
     "Path in the output `folder` -> time of last change, of all figures and tables."
-    files = [f for part in ("figures", "tables") for f in (folder/part).rglob("*") if f.is_file() and not f.name.startswith(".")]
+    files = [f for part in ("figures", "tables") for f in (folder/part).rglob("*") if f.is_file()
+             and not f.name.startswith(".")]
     return {f.relative_to(folder).as_posix(): f.stat().st_mtime_ns for f in files}
 
 def _unlisted(folder, before, plan) -> list:
@@ -475,9 +500,11 @@ def _share_store(folder, other):
 def require_gpu():
     "`ValueError` unless TensorFlow sees a GPU; asked in a process of its own."
     code = "import tensorflow as tf; print('GPUs:', len(tf.config.list_physical_devices('GPU')))"
-    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                           env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     if re.search(r"GPUs: [1-9]", asked.stdout): return
-    raise ValueError("device is gpu, but TensorFlow sees no GPU: install CUDA's libraries with `RBDM_GPU=1 make setup`, "
+    raise ValueError("device is gpu, but TensorFlow sees no GPU: install CUDA's libraries with `RBDM_GPU=1 make "
+                     "setup`, "
                      "look at what nvidia-smi says, or take device cpu")
 
 # %% ../../nbs/91_runner.ipynb #1dee743c
@@ -519,14 +546,15 @@ def run_set(path, only=(), changes=(), force:bool=False, stream=None, jobs:int=1
             cluster:str=None) -> list:
     """Run the parameter set in file `path`; one `Outcome` for each of its runs, in order.
 
-    `only` and `changes` as for `runs`; with changes, results go to a set of their own (see `changed_name`). `force` also
-    runs what is up to date. The set's timeout is for each notebook. `device` (auto, cpu or gpu) stands before the set's.
-    Up to `jobs` notebooks are run at the same time on this machine ("cores": as many as `own_jobs` says), or as many as the
-    workers of a `cluster` can take (see `on_cluster`).
+    `only` and `changes` as for `runs`; with changes, results go to a set of their own (see `changed_name`). `force`
+    also runs what is up to date. The set's timeout is for each notebook. `device` (auto, cpu or gpu) stands before the
+    set's. Up to `jobs` notebooks are run at the same time on this machine ("cores": as many as `own_jobs` says), or as
+    many as the workers of a `cluster` can take (see `on_cluster`).
     Raises `ValueError` before anything runs if the set, a change, `jobs` or the cluster is not valid, or another runner
     works in the same folder."""
     if jobs != "cores" and (not isinstance(jobs, int) or jobs < 1):
-        raise ValueError(f"jobs must be a whole number from 1 on, got {jobs!r}; 1 runs the notebooks one after the other")
+        raise ValueError(f"jobs must be a whole number from 1 on, got {jobs!r}; 1 runs the notebooks one after the "
+                         "other")
     known = notebooks()
     params = read_set(path, known)
     if device not in (None, "auto", "cpu", "gpu"): raise ValueError(f"device must be auto, cpu or gpu, got {device!r}")
