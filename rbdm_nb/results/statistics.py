@@ -3,9 +3,10 @@
 # %% auto #0
 __all__ = ['LEAD', 'MEASURES', 'UPSTREAM', 'invented', 'right', 'checked', 'alike', 'study', 'names', 'of_paper', 'by_trainer',
            'studies', 'curves', 'twins', 'points', 'images_to', 'f1_at', 'area', 'Unanswered', 'mean_f1', 'best_f1',
-           'images_seen', 'recall', 'fusion_gain', 'crossing', 'largest_change', 'by_seed', 'settings_of', 'interval',
-           'ends', 'scores', 'by_condition', 'holm', 'paired', 'mcnemar', 'planned', 'comparisons', 'image_comparisons',
-           'class_scores', 'resampled', 'class_differences', 'seconds_to', 'cost', 'remains', 'momenta', 'fusions']
+           'images_seen', 'recall', 'fusion_gain', 'crossing', 'largest_change', 'by_seed', 'settings_of', 'less',
+           'interval', 'ends', 'scores', 'by_condition', 'holm', 'paired', 'mcnemar', 'planned', 'comparisons',
+           'image_comparisons', 'class_scores', 'resampled', 'class_differences', 'seconds_to', 'cost', 'remains',
+           'momenta', 'fusions']
 
 # %% ../../nbs/07a_statistics.ipynb #47bfa280
 from collections import Counter
@@ -14,7 +15,7 @@ from scipy import stats
 from scipy.integrate import trapezoid
 from ..masking import CONTROLS, MASKS
 from ..reproducibility import rng
-from ..trainee import FIELDS, SETTINGS, condition_name, missing
+from ..trainee import SETTINGS, condition_name, missing
 from ..networks.training import confusion_matrix, macro_f1
 
 # %% ../../nbs/07a_statistics.ipynb #84990d7d
@@ -277,6 +278,14 @@ def settings_of(runs:list, epochs:int=None, folders:dict=None) -> dict:
                 momentum=one["momentum"], epochs=epochs or min(len(r["curve"]) for r in runs),
                 images=one["train_images"], batch_size=one["batch_size"], class_weights=one["class_weights"],
                 augment=one["augment"], conditions=len({r["condition"] for r in runs}))
+
+# %% ../../nbs/07a_statistics.ipynb #95d209eb
+def less(measure, a, b, of_a=min, of_b=max) -> tuple:
+    """(conditions, function of {condition: record}): `measure` of the condition `a` less that of `b`.
+
+    Both may be tuples of conditions; then the lowest of `a` (or `of_a`) and the highest of `b` (or `of_b`) count."""
+    a, b = ((c,) if isinstance(c, str) else tuple(c) for c in (a, b))
+    return (*a, *b), lambda r: of_a(measure(r[c]) for c in a) - of_b(measure(r[c]) for c in b)
 
 # %% ../../nbs/07a_statistics.ipynb #3322c698
 def interval(values, level:float=0.95) -> tuple:
