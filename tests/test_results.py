@@ -1,6 +1,6 @@
 """Results from records: statistics against second implementations and closed forms, damaged records, and studies of
 any size."""
-import itertools, json
+import itertools
 from types import SimpleNamespace
 import matplotlib
 matplotlib.use("Agg")
@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score, recall_score
 from rbdm_nb.results import statistics as m, results
 from rbdm_nb.parameters import declared
 from rbdm_nb.project import root
-from rbdm_nb.trainee import record_text, records as read_records
+from rbdm_nb.trainee import FIELDS, record_text, records as read_records
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 shares = st.floats(0, 1, allow_nan=False)
@@ -73,14 +73,12 @@ def test_area_of_a_straight_line_is_the_mean_of_its_ends():
 
 
 def test_where_a_lead_is_lost():
-    runs = lambda a, b: [dict(name=n, seed=0, curve=curve(v)) for n, v in (("a", a), ("b", b))]
-    assert results.lead_lost(runs([.5, .5, .2], [.1, .4, .4]), "a", "b") == pytest.approx(200 + 100/3)
-    assert results.lead_lost(runs([.5, .1, .5, .1], [.2, .2, .2, .2]), "a",
-                             "b") == pytest.approx(375), "only the last crossing counts"
-    assert results.lead_lost(runs([.1, .5], [.2, .2]), "a", "b") == np.inf
-    assert np.isnan(results.lead_lost(runs([.1, .1], [.2, .2]), "a", "b"))
-    assert np.isnan(results.lead_lost(runs([.069, .1, .1], [.068, .2, .2]), "a",
-                                      "b")), "a hair above at chance is no lead"
+    def crossing(a, b): return m.crossing(*(dict(condition=n, curve=curve(v)) for n, v in (("a", a), ("b", b))))
+    assert crossing([.5, .5, .2], [.1, .4, .4]) == 300
+    assert crossing([.5, .1, .5, .1], [.2, .2, .2, .2]) == 400, "only the last crossing counts"
+    with pytest.raises(m.Unanswered, match="a is still above b after 200 images"): crossing([.1, .5], [.2, .2])
+    assert crossing([.1, .1], [.2, .2]) == 0
+    assert crossing([.069, .1, .1], [.068, .2, .2]) == 0, "a hair above at chance is no lead"
 
 
 # --- statistics
@@ -188,7 +186,7 @@ def test_majority_f1_against_scikit_learn():
 
 # --- records
 
-@pytest.mark.parametrize("field", m.FIELDS)
+@pytest.mark.parametrize("field", FIELDS)
 def test_a_record_without_a_field_is_refused(field):
     broken = {k: v for k, v in RUNS[0].items() if k != field}
     with pytest.raises(ValueError, match=rf"run_.*\.json: {field} is missing; delete it and run 06_trainee"):
@@ -247,9 +245,9 @@ def tables(records):
     runs, _ = m.study(records, 0.9)
     return [m.curves(runs), m.scores(runs, (0.2, 0.4)), m.by_condition(m.scores(runs, (0.2, 0.4))), m.comparisons(runs),
             m.image_comparisons(runs), m.class_differences(runs), m.cost(runs, (0.2,)),
-            m.remains(runs), m.momenta(records), m.twins(runs),
-            results.statements(runs)], [results.speed(runs, (0.2, 0.4)), results.certainty(runs),
-                                        results.control_sentences(runs), results.best_masked(runs)]
+            m.remains(runs), m.momenta(records), m.twins(runs)], [results.speed(runs, (0.2, 0.4)),
+                                                                  results.control_sentences(runs),
+                                                                  results.best_masked(runs)]
 
 
 def test_the_order_of_records_changes_nothing():
@@ -265,8 +263,7 @@ def test_the_order_of_records_changes_nothing():
 def test_a_study_may_be_small(records):
     frames, words = tables(records)
     assert len(frames[1]) == len(records)
-    assert set(frames[-1].agrees) <= {"yes", "no", "not run", "open"}
-    if len(records) < 2: assert set(frames[-1].agrees) <= {"not run"} and frames[3].empty and frames[4].empty
+    if len(records) < 2: assert frames[3].empty and frames[4].empty
 
 
 def test_differences_are_taken_within_seeds():
@@ -288,7 +285,6 @@ def test_a_condition_against_itself_has_no_difference():
     assert (m.comparisons(runs).difference == 0).all() and (m.comparisons(runs).p
                                                             == 1).all() and (m.image_comparisons(runs).p == 1).all()
     assert (m.class_differences(runs).difference == 0).all()
-    assert "corrected p = 1: not more than seeds may explain" in results.certainty(runs)[0]
 
 
 def test_labelled_runs_do_not_decide_what_the_study_is():
@@ -340,23 +336,29 @@ def as_told(plain=PAPERS_WAY, switched=SWITCHED, epoch=1000):
             for r in runs]
 
 
-def test_statements_agree_with_curves_drawn_as_the_paper_tells():
-    said = results.statements(as_told(epoch=210_000)).set_index("paper").agrees
-    assert set(said.drop([p for p in said.index if "fear" in p or "throughout, mean" in p])) == {"yes"}
-    assert said[[p for p in said.index if "throughout, mean" in p][0]] == "yes"
-    early = results.statements(as_told()).set_index("paper").agrees
-    assert early[[p for p in early.index
-                  if "throughout, mean" in p][0]] == "no", "it crosses, but not after 700,000 images"
+MASKED = ("negative", "mean", "perceptive")
+SIGNS = dict(   # what the paper says is above 0
+    accelerates=m.less(m.mean_f1, "mean → none", "none"), negative_over_mean=m.less(m.best_f1, "negative", "mean"),
+    switched_higher=m.less(m.best_f1, "mean → none", "none"),
+    negative_best=m.less(m.best_f1, "negative → none", ("none", "mean → none", "perceptive → none", *MASKED)),
+    switch_needed=m.less(m.best_f1, "none", MASKED))
 
 
-def test_statements_disagree_with_curves_drawn_the_other_way():
-    plain = {n: values if n == "none" else [v/20 for v in values] for n, values in PAPERS_WAY.items()}
-    # the same run up to the switch
-    worse = {n: plain[n][:2] + [v/2 for v in values[2:]] for n, values in SWITCHED.items()}
-    said = results.statements(as_told(plain, dict(worse, negative=[.01]*4))).set_index("paper").agrees
-    for words in ("Mean masks greatly", "keep the acceleration", "end slightly higher", "mean masks when switched",
-                  "best condition", "all cases", "falls below"):
-        assert said[[p for p in said.index if words in p][0]] == "no", words
+@pytest.mark.parametrize("name", SIGNS)
+def test_numbers_of_claims_follow_curves_drawn_as_the_paper_tells_and_the_other_way(name):
+    conditions, value = SIGNS[name]
+    values, epochs = m.by_seed(as_told(), conditions, value)
+    assert epochs == 4 and list(values) == [0] and values[0] > 0
+    plain = {n: v if n == "none" else [x/20 for x in v] for n, v in PAPERS_WAY.items()}
+    plain["mean"] = [.9]*4
+    switched = {n: plain[n][:2] + [x/2 for x in v[2:]] for n, v in SWITCHED.items()}
+    switched["mean"] = [.01]*4
+    assert m.by_seed(as_told(plain, switched), conditions, value)[0][0] < 0
+
+
+def test_a_study_without_a_condition_cannot_answer():
+    runs = [r for r in as_told() if r["condition"] != "mean"]
+    with pytest.raises(m.Unanswered, match="not run: mean"): m.by_seed(runs, *m.less(m.best_f1, "negative", "mean"))
 
 
 def test_images_are_told_as_they_were_seen():
@@ -423,8 +425,11 @@ def test_the_study_is_made_of_whatever_there_is(tmp_path, records):
     assert len(missing) == 7 - len({r["condition"] for r in records if r["mask"] in results.MASKS and not r["label"]})
     made = {f.name for f in (tmp_path/"tables").glob("*_bn0.9.csv")}
     assert {f"{n}_bn0.9.csv"
-            for n in "curves table_runs table_conditions comparisons mcnemar controls cost fusion momenta statements "
+            for n in "curves table_runs table_conditions comparisons mcnemar controls cost fusion momenta "
                      "classes twins missing".split()} <= made
     figures = {f.name for f in (tmp_path/"figures").glob("*.png")}
     assert ("fig10_curves_bn0.9.png" in figures) == bool(records) and ("fig12_confusion_bn0.9.png" in figures) == (len(records) > 1)
     assert len(pd.read_csv(tmp_path/"tables"/"table_runs_bn0.9.csv")) == len(records)
+    files = (tmp_path/"claims"/"schiller2020").glob("*.json")
+    stated = {f.name.split("@")[0] for f in files if json.loads(f.read_text())["values"]}
+    assert ("seven-trainees" in stated) == bool(records) and ("mean-accelerates" in stated) == (len(records) > 1)
