@@ -18,7 +18,7 @@ setup: ## make .venv with everything installed, from requirements.lock (RBDM_GPU
 	@.ci/setup
 
 reproduce: setup ## run the main job on the built-in corpus; results in outputs/demo
-	@$(BIN)/rbdm run params/demo.yaml
+	@$(BIN)/rbdm run demo
 
 test: setup ## run every notebook in a small size, then the tests
 	@$(BIN)/nbdev_test --n_workers 2 --do_print
@@ -33,14 +33,15 @@ check: setup ## are notebooks clean, and rbdm_nb/ and README.md in step with the
 export: setup ## write rbdm_nb/ from nbs/
 	@$(BIN)/nbdev_export
 
-clean: setup ## strip outputs and stray metadata from nbs/
+clean: setup ## strip outputs and stray metadata from nbs/, write the parameter lines that notebooks share
+	@$(BIN)/python .ci/parameters.py
 	@$(BIN)/jupyter nbconvert --log-level WARN --clear-output --inplace nbs/*.ipynb && $(BIN)/nbdev_clean
 
 readme: setup ## write README.md from nbs/index.ipynb
 	@$(BIN)/rbdm readme
 
 COMPILE = uv pip compile -q --refresh-package rbdm-nb $(UPGRADE) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-	--extra dev --generate-hashes --no-emit-index-url --no-header
+	--extra dev --extra cluster --generate-hashes --no-emit-index-url --no-header
 
 lock: ## bring both lock files up to date with settings.ini (needs uv; UPGRADE=-U for newer versions)
 	@$(COMPILE) -o requirements.lock setup.py

@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0", keywords=settings["keywords"].split(), python_requires=f">={settings['min_python']},<3.14",
     packages=find_packages(include=[settings["lib_path"], f"{settings['lib_path']}.*"]), package_data={settings["lib_path"]: ["assets/*/*"]}, zip_safe=False,
     install_requires=lines("requirements"), extras_require={"dev": lines("dev_requirements"), "landmarks": lines("landmarks_requirements"),
-                                                             "gpu": lines("gpu_requirements")},
+                                                             "gpu": lines("gpu_requirements"), "cluster": lines("cluster_requirements")},
     entry_points={"console_scripts": lines("console_scripts"), "nbdev": [f"{settings['lib_name']}={settings['lib_path']}._modidx:d"]},
     classifiers=["Development Status :: 3 - Alpha", "Intended Audience :: Science/Research",
                  "License :: OSI Approved :: Apache Software License",

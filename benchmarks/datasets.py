@@ -1,16 +1,19 @@
 """Speed and memory of corpora that are read on demand, on this machine, as ratios from one run.
 
-    python benchmarks/datasets.py [--size 139] [--seconds 20] [--threads 2] [--files 10000 100000] [--only speed|memory|opening] [--folder DIR]
+    python benchmarks/datasets.py [--size 139] [--seconds 20] [--threads 2] [--files 10000 100000] [--only
+    speed|memory|opening] [--folder DIR]
 
-Speed: images/s of an epoch through `rbdm_nb.networks.training.batches`, plain, and with augmentation and masks, as shares of bare
-tf.data (tf.io.decode_jpeg or decode_png and tf.image.resize, in parallel) on the same files, called in turn. JPEG files
-are an AffectNet (pictures of 550 pixels, cut to the face) and an AffectNet-8 (224 pixels); PNG files a folder corpus.
-Ours comes in two kinds: with the pixels that were kept on disk when the corpus was opened first, as is the rule, and
-decoding every file each time, as where there is no room. Below, what the parts cost: reading or decoding alone, and
-augmentation and scaling alone, of images that are in memory. CPU time is steadier than the clock on a busy machine.
+Speed: images/s of an epoch through `rbdm_nb.networks.training.batches`, plain, and with augmentation and masks, as
+shares of bare tf.data (tf.io.decode_jpeg or decode_png and tf.image.resize, in parallel) on the same files, called in
+turn. JPEG files are an AffectNet (pictures of 550 pixels, cut to the face) and an AffectNet-8 (224 pixels); PNG files a
+folder corpus. Ours comes in two kinds: with the pixels that were kept on disk when the corpus was opened first, as is
+the rule, and decoding every file each time, as where there is no room. Below, what the parts cost: reading or decoding
+alone, and augmentation and scaling alone, of images that are in memory. CPU time is steadier than the clock on a busy
+machine.
 
-Memory: peak resident memory of fresh processes that open a corpus of so many files (hard links to a few hundred) and draw
-batches from it; the bar is that the largest takes at most 1.1 times the smallest. Opening: seconds the first and the second time."""
+Memory: peak resident memory of fresh processes that open a corpus of so many files (hard links to a few hundred) and
+draw batches from it; the bar is that the largest takes at most 1.1 times the smallest. Opening: seconds the first and
+the second time."""
 import argparse, json, os, resource, shutil, subprocess, sys, tempfile, time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from pathlib import Path
@@ -18,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 DISTINCT = 400   # pictures that are really drawn
-SIDES = {"affectnet": 550, "affectnet8": 224, "folder": 224}   # 550: AffectNet's faces have 425 pixels on average, and a standard deviation of 349
+# 550: AffectNet's faces have 425 pixels on average, and a standard deviation of 349
+SIDES = {"affectnet": 550, "affectnet8": 224, "folder": 224}
 KINDS = {"affectnet": "JPEG 550, cut to the face", "affectnet8": "JPEG 224", "folder": "PNG 224"}
 
 
@@ -35,7 +39,8 @@ def pictures(folder, side, suffix):
     for i, path in enumerate(paths):
         if path.exists(): continue
         noise = np.random.default_rng(i).normal(0, 6, (side, side, 3))
-        Image.fromarray(np.clip(draw(face(EXPRESSIONS[i % 8], 0, i), side, 3) + noise, 0, 255).astype(np.uint8)).save(path, **(dict(quality=90) if suffix == ".jpg" else {}))
+        Image.fromarray(np.clip(draw(face(EXPRESSIONS[i % 8], 0, i), side, 3) + noise, 0,
+                                255).astype(np.uint8)).save(path, **(dict(quality=90) if suffix == ".jpg" else {}))
     return paths
 
 
@@ -55,11 +60,14 @@ def original(root, source, n):
 def affectnet8(root, source, n):
     labels = root / "labels"
     labels.mkdir(parents=True)
-    parts = {"val": np.array("0.1"), "aro": np.array("-0.2"), "lnd": np.arange(136.)} | {f"exp{c}": np.array(str(c)) for c in range(8)}
+    parts = {"val": np.array("0.1"), "aro": np.array("-0.2"), "lnd": np.arange(136.)} | {f"exp{c}": np.array(str(c))
+                                                                                         for c in range(8)}
     for name, a in parts.items(): np.save(labels / f"{name}.npy", a)
     for i in range(n):
         link(source[i % DISTINCT], root / "train_set" / "images" / f"{i}.jpg")
-        for part in ("exp", "val", "aro", "lnd"): link(copy_of(labels / f"{part}{i % DISTINCT % 8 if part == 'exp' else ''}.npy", i), root / "train_set" / "annotations" / f"{i}_{part}.npy")
+        for part in ("exp", "val", "aro", "lnd"):
+            link(copy_of(labels / f"{part}{i % DISTINCT % 8 if part == 'exp' else ''}.npy", i),
+                 root / "train_set" / "annotations" / f"{i}_{part}.npy")
     shutil.rmtree(labels)
 
 
@@ -119,7 +127,7 @@ def bare(tf, files, size, batch):
     "Function that runs through the files with tf.data alone."
     decoder = tf.io.decode_png if files[0].endswith(".png") else tf.io.decode_jpeg
     def one(path): return tf.image.resize(decoder(tf.io.read_file(path), channels=3), (size, size))
-    data = tf.data.Dataset.from_tensor_slices(files).map(one, num_parallel_calls=tf.data.AUTOTUNE).batch(batch).prefetch(4)
+    data = (tf.data.Dataset.from_tensor_slices(files).map(one, num_parallel_calls=tf.data.AUTOTUNE).batch(batch).prefetch(4))
     return lambda: [None for _ in data]
 
 
@@ -127,7 +135,8 @@ def ours(corpus, size, batch, masks=None, augmented=False):
     "Function that runs through an epoch of our batches."
     from rbdm_nb.networks.training import batches
     weights, epoch = np.ones(8, "float32"), iter(range(1, 10**9))
-    return lambda: [None for _ in batches(corpus, "InceptionV3", size, batch, 0, epoch=next(epoch), weights=weights, masks=masks, augmented=augmented)]
+    return lambda: [None for _ in batches(corpus, "InceptionV3", size, batch, 0, epoch=next(epoch), weights=weights,
+                                          masks=masks, augmented=augmented)]
 
 
 def alternate(functions, seconds):
@@ -152,14 +161,20 @@ def speed(kind, options):
     for path in files: Path(path).read_bytes()   # all from the page cache
     through = lambda corpus: lambda: [corpus.images[k:k + batch] for k in range(0, len(corpus), batch)]
     t = alternate({"bare tf.data": bare(tf, files, size, batch),
-                   "ours": ours(kept, size, batch), "ours, augmented and masked": ours(kept, size, batch, Half(size), True),
-                   "ours, decoding": ours(anew, size, batch), "ours, decoding, augmented and masked": ours(anew, size, batch, Half(size), True),
-                   "  reading alone": through(kept), "  decoding alone": through(anew), "  augmentation alone": ours(memory, size, batch, Half(size), True)}, options.seconds)
-    print(f"{KINDS[kind]} -> {size} x {size}, batch {batch}, {options.threads} threads, {len(files):,} files, TensorFlow {tf.__version__}")
+                   "ours": ours(kept, size, batch), "ours, augmented and masked": ours(kept, size, batch, Half(size),
+                                                                                       True),
+                   "ours, decoding": ours(anew, size, batch),
+                   "ours, decoding, augmented and masked": ours(anew, size, batch, Half(size), True),
+                   "  reading alone": through(kept), "  decoding alone": through(anew),
+                   "  augmentation alone": ours(memory, size, batch, Half(size), True)}, options.seconds)
+    print(f"{KINDS[kind]} -> {size} x {size}, batch {batch}, {options.threads} threads, {len(files):,} files, "
+          f"TensorFlow {tf.__version__}")
     first = t["bare tf.data"]
     for name, (wall, cpu) in t.items():
-        share = f"   {first[0] / wall:5.2f} of bare by the clock, {first[1] / cpu:5.2f} by CPU time" if name.startswith("ours") else ""
-        print(f"  {name:36} {len(files) / wall:7.0f} images/s {1e6 * cpu / len(files):6.0f} us CPU an image{share}", flush=True)
+        share = f"   {first[0] / wall:5.2f} of bare by the clock, {first[1] / cpu:5.2f} by CPU time" if name.startswith(
+            "ours") else ""
+        print(f"  {name:36} {len(files) / wall:7.0f} images/s {1e6 * cpu / len(files):6.0f} us CPU an image{share}",
+              flush=True)
 
 
 # --- memory and opening
@@ -180,7 +195,8 @@ def epoch(kind, n, options):
 
 
 def fresh(kind, n, options):
-    command = [sys.executable, __file__, "--part", kind, "--files", str(n), "--folder", str(options.folder), "--size", str(options.size), "--batch", str(options.batch),
+    command = [sys.executable, __file__, "--part", kind, "--files", str(n), "--folder", str(options.folder), "--size",
+               str(options.size), "--batch", str(options.batch),
                "--batches", str(options.batches), "--threads", str(options.threads)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode: sys.exit(f"{kind} with {n} files failed:\n{done.stderr[-3000:]}")
@@ -188,7 +204,8 @@ def fresh(kind, n, options):
 
 
 def memory(kind, options):
-    print(f"{kind}: opening, and {options.batches} augmented and masked batches of {options.batch} at {options.size} x {options.size}, each in a fresh process")
+    print(f"{kind}: opening, and {options.batches} augmented and masked batches of {options.batch} at {options.size} x "
+          f"{options.size}, each in a fresh process")
     peaks = {"first": [], "again": []}
     for n in options.files:
         corpus(options.folder, kind, n)
@@ -197,7 +214,8 @@ def memory(kind, options):
             os.environ["RBDM_CACHE"] = str(options.folder / "cache" / f"{kind}_{n}")
             r = fresh(kind, n, options)
             peaks[which].append(r["peak"])
-            print(f"  {r['files']:9,} files, opened {which:5}: {r['seconds']:7.1f} s; peak {r['opened']:6.0f} MB when open, {r['peak']:6.0f} MB after the batches", flush=True)
+            print(f"  {r['files']:9,} files, opened {which:5}: {r['seconds']:7.1f} s; peak {r['opened']:6.0f} MB when "
+                  f"open, {r['peak']:6.0f} MB after the batches", flush=True)
     for which, p in peaks.items(): print(f"  opened {which}: largest / smallest = {max(p) / min(p):.3f} of peak memory")
 
 
@@ -208,7 +226,8 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=20, help="length of a measurement of speed")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epoch", type=int, default=3_200, help="images of an epoch, for speed")
-    parser.add_argument("--files", type=int, nargs="+", default=[10_000, 100_000], help="sizes of the corpora for memory")
+    parser.add_argument("--files", type=int, nargs="+", default=[10_000, 100_000],
+                        help="sizes of the corpora for memory")
     parser.add_argument("--batches", type=int, default=200, help="batches drawn for memory")
     parser.add_argument("--only", choices=["speed", "memory"])
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))

@@ -6,8 +6,8 @@ Parts, all by default:
   gradient       InceptionV3: seconds until the first map, and the cost of a map against that of the plain gradient
                  (the floor is 1.5: three products of the kernel's size a layer against two)
   innvestigate   VGG16 64 x 64 against iNNvestigate (needs TensorFlow below 2.15)
-  zennit         VGG16 64 x 64 against zennit, with the same weights (needs `pip install zennit` and a CPU build of torch)
-  memory         memory and time per batch over 500 batches
+  zennit         VGG16 64 x 64 against zennit, with the same weights (needs `pip install zennit` and a CPU build of
+  torch) memory         memory and time per batch over 500 batches
   store          maps of a corpus to the store against the bare method's rate
 Where a peer is not installed its part says so. Peers run in processes of their own."""
 import argparse, json, os, subprocess, sys, time
@@ -20,7 +20,8 @@ import numpy as np, tensorflow as tf
 def network(name, size):
     "Untrained `name` with eight logits, shifted to be positive so that there is a decision to explain."
     applications, L = tf.keras.applications, tf.keras.layers
-    base = dict(InceptionV3=applications.InceptionV3, VGG16=applications.VGG16)[name](weights=None, include_top=False, input_shape=(size, size, 3))
+    base = dict(InceptionV3=applications.InceptionV3, VGG16=applications.VGG16)[name](weights=None, include_top=False,
+                                                                                      input_shape=(size, size, 3))
     out = L.Dense(8, bias_initializer="ones")(L.GlobalAveragePooling2D(name="last_pooling")(base.output))
     return tf.keras.Model(base.input, out)
 
@@ -59,7 +60,8 @@ def against_gradient(size, batch, seconds):
     first = time.perf_counter() - start
     forward = tf.function(lambda x: model(x, training=False))
     x = tf.constant(images)
-    t = alternate({"forward": lambda: forward(x).numpy(), "gradient": gradient_of(model, images), "deep_taylor": lambda: explainer(images)}, seconds)
+    t = alternate({"forward": lambda: forward(x).numpy(), "gradient": gradient_of(model, images),
+                   "deep_taylor": lambda: explainer(images)}, seconds)
     print(f"InceptionV3 {size} x {size}, batch {batch}, TensorFlow {tf.__version__}")
     print(f"  first map after {first:.1f} s (bar: 15 s; iNNvestigate 2.1.2 takes 1,056 s)")
     for name, s in t.items(): print(f"  {name:12} {batch / s:7.1f} images/s")
@@ -75,14 +77,16 @@ def of_vgg(size, batch, seconds):
         run = explain(model, images)
         total = run()
         first = time.perf_counter() - start
-        return dict(first=first, total=float(np.asarray(total).sum()), rate=batch / alternate({"map": run}, seconds)["map"])
+        return dict(first=first, total=float(np.asarray(total).sum()),
+                    rate=batch / alternate({"map": run}, seconds)["map"])
     return measured
 
 
 def drawn_weights(model):
     "Weights that every process draws alike."
     draw = np.random.default_rng(1)
-    return [draw.normal(0, np.sqrt(2 / np.prod(w.shape[:-1])), w.shape).astype("float32") if w.ndim > 1 else np.full(w.shape, 0.01, "float32") for w in model.get_weights()]
+    return [draw.normal(0, np.sqrt(2 / np.prod(w.shape[:-1])), w.shape).astype("float32") if w.ndim > 1
+            else np.full(w.shape, 0.01, "float32") for w in model.get_weights()]
 
 
 def ours(size, batch, seconds):
@@ -129,7 +133,8 @@ def zennit(size, batch, seconds):
             with composite.context(net) as changed:
                 inputs = x.clone().requires_grad_()
                 y = changed(inputs)
-                start = torch.zeros_like(y).scatter_(1, y.argmax(1, keepdim=True), y.max(1, keepdim=True).values.clamp(min=0))
+                start = torch.zeros_like(y).scatter_(1, y.argmax(1, keepdim=True),
+                                                     y.max(1, keepdim=True).values.clamp(min=0))
                 return torch.autograd.grad(y, inputs, start)[0].sum(1).numpy()
         return run
     return of_vgg(size, batch, seconds)(explain)
@@ -143,13 +148,17 @@ def against(peer, options, bar):
     results = {who: [] for who in ("ours", peer)}
     for _ in range(2):
         for who in results:
-            command = [sys.executable, __file__, "--process", who, "--batch", str(options.batch), "--seconds", str(options.seconds / 2), "--threads", str(options.threads)]
+            command = [sys.executable, __file__, "--process", who, "--batch", str(options.batch), "--seconds",
+                       str(options.seconds / 2), "--threads", str(options.threads)]
             done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode: return print(f"{peer}: not measured: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+            if done.returncode:
+                return print(f"{peer}: not measured: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
             results[who].append(json.loads(done.stdout.splitlines()[-1]))
     best = {who: max(r["rate"] for r in runs) for who, runs in results.items()}
     print(f"VGG16 64 x 64, batch {options.batch}, deep Taylor")
-    for who, runs in results.items(): print(f"  {who:12} {best[who]:7.1f} images/s, first map after {runs[0]['first']:.1f} s, sum of the maps {runs[0]['total']:.4f}")
+    for who, runs in results.items():
+        print(f"  {who:12} {best[who]:7.1f} images/s, first map after {runs[0]['first']:.1f} s, sum of the maps "
+              f"{runs[0]['total']:.4f}")
     print(f"  rbdm_nb makes {best['ours'] / best[peer]:.2f} x the images/s of {peer}{bar}")
 
 
@@ -160,11 +169,16 @@ def memory(options, batches=500):
     explainer, images, me = Explainer(network("InceptionV3", 75)), images_for(options.batch, 75), psutil.Process()
     used, took = [], []
     for _ in range(batches):
-        start = time.perf_counter(); explainer(images); took.append(time.perf_counter() - start); used.append(me.memory_info().rss / 2**20)
+        start = time.perf_counter()
+        explainer(images)
+        took.append(time.perf_counter() - start)
+        used.append(me.memory_info().rss / 2**20)
     early, late = slice(batches // 10, batches // 5), slice(-batches // 10, None)
     print(f"InceptionV3 75 x 75, {batches} batches of {options.batch}")
-    print(f"  memory {np.median(used[early]):.0f} MB early, {np.median(used[late]):.0f} MB late: {np.median(used[late]) / np.median(used[early]):.3f} x (bar: flat)")
-    print(f"  time   {1e3 * np.median(took[early]):.0f} ms early, {1e3 * np.median(took[late]):.0f} ms late: {np.median(took[late]) / np.median(took[early]):.3f} x (bar: flat)")
+    print(f"  memory {np.median(used[early]):.0f} MB early, {np.median(used[late]):.0f} MB late: "
+          f"{np.median(used[late]) / np.median(used[early]):.3f} x (bar: flat)")
+    print(f"  time   {1e3 * np.median(took[early]):.0f} ms early, {1e3 * np.median(took[late]):.0f} ms late: "
+          f"{np.median(took[late]) / np.median(took[early]):.3f} x (bar: flat)")
 
 
 def store(options, images=2048, rounds=2):
@@ -174,7 +188,8 @@ def store(options, images=2048, rounds=2):
     from rbdm_nb.store import Store
     model, batch = network("InceptionV3", 75), 32
     pixels = np.random.default_rng(2).integers(0, 256, (images, 75, 75, 3), "uint8")
-    corpus = type("Pixels", (), dict(images=pixels, digest="benchmark", corpus="noise", split="train", __len__=lambda self: images))()
+    corpus = type("Pixels", (), dict(images=pixels, digest="benchmark", corpus="noise", split="train",
+                                     __len__=lambda self: images))()
     scaled = lambda x: x.astype("float32") / 127.5 - 1
     explainer = Explainer(model)
     explainer(scaled(pixels[:batch]))
@@ -189,7 +204,8 @@ def store(options, images=2048, rounds=2):
             rates["stored"].append(images / (time.perf_counter() - start))
     bare, stored = max(rates["bare"]), max(rates["stored"])
     print(f"InceptionV3 75 x 75, {images} images to the store, building the explainer included")
-    print(f"  bare {bare:.1f} images/s, to the store {stored:.1f} images/s: {stored / bare:.3f} x (bar: 0.9 over 35,000 images)")
+    print(f"  bare {bare:.1f} images/s, to the store {stored:.1f} images/s: {stored / bare:.3f} x (bar: 0.9 over "
+          "35,000 images)")
 
 
 PARTS = ("gradient", "innvestigate", "zennit", "memory", "store")
@@ -204,8 +220,10 @@ if __name__ == "__main__":
     parser.add_argument("--images", type=int, default=2048, help="images of the part store")
     parser.add_argument("--process", choices=["ours", "innvestigate", "zennit"], help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if wrong := set(options.parts) - set(PARTS): parser.error(f"no part {', '.join(sorted(wrong))}; there are {', '.join(PARTS)}")
-    for pool in ("intra_op", "inter_op"): getattr(tf.config.threading, f"set_{pool}_parallelism_threads")(options.threads)
+    if wrong := set(options.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(sorted(wrong))}; there are {', '.join(PARTS)}")
+    for pool in ("intra_op", "inter_op"):
+        getattr(tf.config.threading, f"set_{pool}_parallelism_threads")(options.threads)
     if options.process: print(json.dumps(globals()[options.process](64, options.batch, options.seconds)))
     else:
         for part in options.parts or PARTS:

@@ -26,7 +26,7 @@ def _clone(folder):
         settings = place/"settings.ini"
         try: found = settings.is_file() and "lib_name = rbdm_nb" in settings.read_text(encoding="utf-8")
         except (OSError, ValueError): continue
-        if found: return place if (place/"rbdm_nb"/"notebooks.py").is_file() else None
+        if found: return place if (place/"rbdm_nb"/"project.py").is_file() else None
 
 # %% ../nbs/00a_project.ipynb #dadcd852
 def _papermill(process:int):
@@ -41,7 +41,8 @@ def _papermill(process:int):
 
 def _places():
     "Folders that this process works in: that of its notebook, as far as Jupyter or papermill tells, and its own."
-    named = [Path(os.environ.get("JPY_SESSION_NAME", "")), _papermill(os.getppid())] if "ipykernel" in sys.modules else []
+    named = []
+    if "ipykernel" in sys.modules: named = [Path(os.environ.get("JPY_SESSION_NAME", "")), _papermill(os.getppid())]
     folders = [n.parent for n in named if n and n.is_absolute() and n.is_file()]
     return [f.resolve() for f in (*folders, Path.cwd())]
 
@@ -49,14 +50,15 @@ def _places():
 def same_clone(places=None, package=None):
     """`ImportError` where this library (in the folder `package`) is not that of the clone that this process works in.
 
-    `places`: folders to look at, by default the notebook's and the working folder. A place outside of any clone, or in a
-    project without a library of its own, is fine."""
+    `places`: folders to look at, by default the notebook's and the working folder. A place outside of any clone, or in
+    a project without a library of its own, is fine."""
     package = Path(package or Path(__file__).parent).resolve()
     for clone in filter(None, map(_clone, places or _places())):
         if (clone/"rbdm_nb").resolve() == package: continue
         if Path(*sys.argv[:1]).name == "rbdm": _restart(clone, package.parent)
-        raise ImportError(f"this is the clone {clone}, but rbdm_nb comes from {package.parent}, whose code, not this clone's, "
-                          f"would compute the results; run `make setup` in {clone} and use its .venv, or set PYTHONPATH={clone}")
+        raise ImportError(f"this is the clone {clone}, but rbdm_nb comes from {package.parent}, whose code, not this "
+                          f"clone's, would compute the results; run `make setup` in {clone} and use its .venv, "
+                          f"or set PYTHONPATH={clone}")
 
 def _restart(clone, other):
     "Start the command `rbdm` again, with the library of `clone` and not that of the `other` one; once."
@@ -84,10 +86,13 @@ def _temporary():
     return folder
 
 def at_home(name:str, what:str) -> Path:
-    "The path `name`, where `~` is the home folder; where there is none, a temporary folder, said once, for `what` is kept there."
+    """The path `name`, where `~` is the home folder.
+
+    Where there is none, a path in a temporary folder; that is said once, with `what` ("maps are") is kept there."""
     try: return Path(name).expanduser()
     except RuntimeError: folder = _temporary()
-    if what not in _TOLD: print(f"no home folder: {what} in {folder} (set HOME, or RBDM_CACHE, to keep it elsewhere)", file=sys.stderr)
+    told = f"no home folder: {what} in {folder} (set HOME, or RBDM_CACHE, to keep it elsewhere)"
+    if what not in _TOLD: print(told, file=sys.stderr)
     _TOLD.add(what)
     return folder/name.removeprefix("~").lstrip("/")
 
@@ -101,7 +106,7 @@ _WANT_HOME = dict(IPYTHONDIR="ipython", JUPYTER_CONFIG_DIR="jupyter/config", JUP
                   JUPYTER_RUNTIME_DIR="jupyter/runtime", MPLCONFIGDIR="matplotlib")
 
 def settle_home():
-    "Where the user has no home folder that can be written, set folders for Jupyter, IPython and matplotlib, and say so."
+    "Where the user has no home folder that can be written, set those of Jupyter, IPython and matplotlib, and say so."
     try:
         home = Path.home()
         if os.access(home, os.W_OK): return
@@ -118,7 +123,9 @@ def settle_home():
 
 # %% ../nbs/00a_project.ipynb #71b33729
 def write_atomic(path, content):
-    "Write `content` (bytes, text, or a function that takes a temporary `Path` and writes it) to `path` in one step, flushed to the disk; folders are made."
+    """Write `content` to `path` in one step, flushed to the disk; folders are made.
+
+    `content`: bytes, text, or a function that takes a temporary `Path` and writes it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=f".tmp{path.suffix}")
@@ -143,8 +150,9 @@ def _flush(path):
     finally: os.close(handle)
 
 # %% ../nbs/00a_project.ipynb #7d9d58df
-SYSTEM = ("@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "__pycache__", "$recycle.bin",
-          "system volume information", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+SYSTEM = ("@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot", "__macosx", "__pycache__",
+          "$recycle.bin", "system volume information", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini",
+          "icon\r")
 
 def of_system(name:str) -> bool:
     "Whether a file or folder of this name belongs to the machine and not to the data: a hidden one, or one of SYSTEM."
@@ -170,7 +178,8 @@ def _bar_class():
         return widget, {}
     terminal = getattr(sys.stderr, "_original_stdstream_copy", None)  # ipykernel's copy of the real stderr
     if _shell() is not None:
-        return tqdm, dict(disable=True) if terminal is None or not os.isatty(terminal) else dict(file=os.fdopen(os.dup(terminal), "w"))
+        if terminal is None or not os.isatty(terminal): return tqdm, dict(disable=True)
+        return tqdm, dict(file=os.fdopen(os.dup(terminal), "w"))
     return tqdm, {} if sys.stderr.isatty() else dict(mininterval=30)
 
 # %% ../nbs/00a_project.ipynb #aa7bdd96
@@ -195,8 +204,10 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "
 def use_style():
     "Set matplotlib's defaults for every figure of the project."
     import matplotlib as mpl
-    mpl.rcParams.update({"axes.prop_cycle": mpl.cycler(color=OKABE_ITO), "image.cmap": "cividis", "figure.constrained_layout.use": True,
-                         "axes.spines.top": False, "axes.spines.right": False, "savefig.dpi": 150, "figure.dpi": 80, "font.size": 9})
+    mpl.rcParams.update({
+        "axes.prop_cycle": mpl.cycler(color=OKABE_ITO), "image.cmap": "cividis",
+        "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True,
+        "savefig.dpi": 150, "figure.dpi": 80, "font.size": 9})
 
 # %% ../nbs/00a_project.ipynb #0e9dcab0
 def output(p) -> Path:
@@ -246,8 +257,10 @@ def _stated(paper):
 def _plain_value(value):
     "A NumPy number as Python's own; `ValueError` for what is no number, text or truth."
     value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float) and value != value: raise ValueError("a claim's value is nan; say why it cannot be measured instead")
-    if not isinstance(value, (bool, int, float, str)): raise ValueError(f"a claim's value must be a number, text or truth, got {value!r}")
+    if isinstance(value, float) and value != value:
+        raise ValueError("a claim's value is nan; say why it cannot be measured instead")
+    if not isinstance(value, (bool, int, float, str)):
+        raise ValueError(f"a claim's value must be a number, text or truth, got {value!r}")
     return value
 
 # %% ../nbs/00a_project.ipynb #f7cd2852
@@ -256,15 +269,16 @@ def claim(p, id:str, value=None, paper:str="schiller2020", study:str="", why:str
 
     `value`: a number, text or truth, or {seed: value} where it was measured with several seeds. `study`: tells one
     setting from others that measure the same statement in this set. `setting`: what it was measured on, such as
-    `corpus="ferplus"`, `trainer_corpus`, `momentum`, `annotators="simulated"`; what is None is left out. `why`: in place
-    of `value`, why it cannot be measured here. Returns `value`.
+    `corpus="ferplus"`, `trainer_corpus`, `momentum`, `annotators="simulated"`; what is None is left out. `why`: in
+    place of `value`, why it cannot be measured here. Returns `value`.
     `ValueError` for an id that the paper's list does not have, and for a value that is nan or no plain value."""
     known = _stated(paper)
     if id not in known: raise ValueError(f"{CLAIMS}/{paper}.yaml has no statement {id!r}{suggest(id, known)}")
     if (value is None) == (not why): raise ValueError(f"{id}: give a value, or why there is none")
     by_seed = value if isinstance(value, dict) else {} if why else {"": value}
+    known_setting = {k: v for k, v in setting.items() if v is not None}
     record = dict(id=id, values=[_plain_value(v) for v in by_seed.values()], why=why,
-                  seeds=[int(s) for s in by_seed if s != ""], setting={k: v for k, v in setting.items() if v is not None})
+                  seeds=[int(s) for s in by_seed if s != ""], setting=known_setting)
     name = f"{id}@{re.sub(r'[^A-Za-z0-9._=-]+', '_', study)}.json" if study else f"{id}.json"
     _save(root()/p.output/"claims"/paper/name, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     return value

@@ -22,8 +22,9 @@ def _set_threads(threads):
         pools.set_intra_op_parallelism_threads(threads)
         pools.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:
-        raise RuntimeError(f"TensorFlow already runs with (intra, inter) = {now} threads and cannot change to {threads}; "
-                           "call deterministic() first thing in a fresh process or restart the kernel") from error
+        raise RuntimeError(f"TensorFlow already runs with (intra, inter) = {now} threads and cannot change to "
+                           f"{threads}; call deterministic() first thing in a fresh process or restart the kernel"
+                           ) from error
 
 # %% ../nbs/00_reproducibility.ipynb #ada228af
 def _take_device():
@@ -31,7 +32,8 @@ def _take_device():
     import tensorflow as tf
     gpus = tf.config.list_physical_devices("GPU")
     if os.environ.get("RBDM_DEVICE") == "gpu" and not gpus:
-        raise RuntimeError("device is gpu, but TensorFlow sees no GPU; install CUDA's libraries with `RBDM_GPU=1 make setup`, or take device cpu")
+        raise RuntimeError("device is gpu, but TensorFlow sees no GPU; install CUDA's libraries with "
+                           "`RBDM_GPU=1 make setup`, or take device cpu")
     for gpu in gpus:
         try: tf.config.experimental.set_memory_growth(gpu, True)
         except RuntimeError: pass    # it is in use already, with what was set then
@@ -50,8 +52,8 @@ def deterministic(seed:int, threads:int=None):
 
     Sets the seeds of Python, NumPy and Keras, TensorFlow's op determinism, and, where `threads` is given,
     both of TensorFlow's thread pools. Raises `ValueError` for a seed outside 0 … 2³²−1 or `threads` below 1,
-    and `RuntimeError` when TensorFlow already runs with another thread count, or where the environment's RBDM_DEVICE is gpu
-    and TensorFlow sees none. In a notebook it says on what is computed."""
+    and `RuntimeError` when TensorFlow already runs with another thread count, or where the environment's RBDM_DEVICE is
+    gpu and TensorFlow sees none. In a notebook it says on what is computed."""
     import tensorflow as tf
     _take_device()
     if not 0 <= seed < 2**32: raise ValueError(f"seed must be between 0 and 2**32 - 1, got {seed}")
@@ -89,7 +91,8 @@ def _update(digest, x):
 
 # %% ../nbs/00_reproducibility.ipynb #4f341427
 def fingerprint(x) -> str:
-    "SHA-256 (64 hex digits) over values, dtypes and shapes of an array, a frame, a Keras model's weights, or a list, tuple or dict of these."
+    """SHA-256 (64 hex digits) over values, dtypes and shapes of an array, a frame, a Keras model's weights, or a list,
+    tuple or dict of these."""
     digest = hashlib.sha256()
     _update(digest, x)
     return digest.hexdigest()
@@ -102,27 +105,31 @@ def _version(package):
 def _cpu():
     "The processor's name as the system gives it."
     info = Path("/proc/cpuinfo")
-    names = [l.split(":", 1)[1].strip() for l in info.read_text().splitlines() if l.startswith("model name")] if info.exists() else []
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [l.split(":", 1)[1].strip() for l in lines if l.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 # %% ../nbs/00_reproducibility.ipynb #72e2ff54
 def numerics() -> dict:
-    "What decides a result's last bits on one kind of machine: TensorFlow, Keras, thread counts, oneDNN, and CPU or GPU."
+    "What decides a result's last bits on one kind of machine: TensorFlow, Keras, threads, oneDNN, and CPU or GPU."
     import tensorflow as tf
     pools = tf.config.threading
-    return dict(tensorflow=tf.__version__, keras=_version("keras"), device="GPU" if tf.config.list_physical_devices("GPU") else "CPU",
+    return dict(tensorflow=tf.__version__, keras=_version("keras"),
+                device="GPU" if tf.config.list_physical_devices("GPU") else "CPU",
                 threads=[pools.get_intra_op_parallelism_threads(), pools.get_inter_op_parallelism_threads()],
                 onednn=os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"))
 
 # %% ../nbs/00_reproducibility.ipynb #3360a7a1
 def environment() -> dict:
     "Versions, processor and, where TensorFlow is loaded, its devices, threads and determinism."
-    packages = "rbdm_nb tensorflow keras numpy pandas matplotlib opencv-python-headless zarr scikit-learn papermill".split()
+    packages = ("rbdm_nb", "tensorflow", "keras", "numpy", "pandas", "matplotlib", "opencv-python-headless", "zarr",
+                "scikit-learn", "papermill")
     result = dict(python=platform.python_version(), platform=platform.platform(), cpu=_cpu(), cores=os.cpu_count(),
                   versions={p: _version(p) for p in packages})
     if "tensorflow" in sys.modules:
         import tensorflow as tf
-        gpus = [tf.config.experimental.get_device_details(d).get("device_name", d.name) for d in tf.config.list_physical_devices("GPU")]
+        details = tf.config.experimental.get_device_details
+        gpus = [details(d).get("device_name", d.name) for d in tf.config.list_physical_devices("GPU")]
         result |= dict(numerics=numerics(), gpus=gpus, op_determinism=_op_determinism())
     return result
 
@@ -136,7 +143,8 @@ def _op_determinism():
 # %% ../nbs/00_reproducibility.ipynb #d731de2c
 def _git(*args):
     "Output of a git command in the project's folder; None where there is no git or no repository."
-    try: return subprocess.run(["git", "-C", str(root()), *args], capture_output=True, text=True, check=True).stdout.strip()
+    call = ["git", "-C", str(root()), *args]
+    try: return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError): return None
 
 def file_digest(path) -> str:
@@ -153,12 +161,13 @@ def provenance(seed:int=None, started:float=None, inputs:dict=None, outputs:dict
     dirty = _git("status", "--porcelain", "--", ".", ":!outputs")
     return dict(revision=_git("rev-parse", "HEAD"), dirty=None if dirty is None else bool(dirty),
                 lock=file_digest(lock) if lock.exists() else None, environment=environment(), seed=seed,
-                inputs=inputs or {}, outputs=outputs or {}, time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                inputs=inputs or {}, outputs=outputs or {},
+                time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
                 wall_seconds=None if started is None else round(time.time() - started, 3))
 
 # %% ../nbs/00_reproducibility.ipynb #9facb439
 def gratings(n:int, seed:int, size:int=32, split:str="train"):
-    "`n` noisy gratings (n, size, size, 3) float32 in about [-2, 2] and their orientation 0–7: a small task to compare runs on."
+    "`n` noisy gratings (n, size, size, 3) float32 in about [-2, 2] and their orientation 0–7: to compare runs on."
     draw = rng(seed, "gratings", split)
     label = draw.integers(0, 8, n)
     angle, phase = np.pi*label/8, draw.uniform(0, 2*np.pi, n)
@@ -168,14 +177,17 @@ def gratings(n:int, seed:int, size:int=32, split:str="train"):
 
 # %% ../nbs/00_reproducibility.ipynb #ed14c61b
 def probe(seed:int=0, threads:int=1, epochs:int=3, images:int=256, determinism:bool=True) -> dict:
-    "Train MobileNetV2 on `gratings`, with TensorFlow's op determinism or only the seed fixed; loss and macro F1 per epoch and the fingerprint of the weights."
+    """Train MobileNetV2 on `gratings`, with TensorFlow's op determinism or only the seed fixed.
+
+    Returns `curve`, loss (training, nats) and macro F1 (validation) of each epoch, and `weights`, their fingerprint."""
     import tensorflow as tf
     if determinism: deterministic(seed, threads)
     else: _set_threads(threads); tf.keras.utils.set_random_seed(seed)
     from sklearn.metrics import f1_score
     x, y = gratings(images, seed)
     vx, vy = gratings(256, seed, split="valid")
-    model = tf.keras.applications.MobileNetV2(input_shape=x.shape[1:], weights=None, classes=8, classifier_activation=None)
+    model = tf.keras.applications.MobileNetV2(input_shape=x.shape[1:], weights=None, classes=8,
+                                              classifier_activation=None)
     model.compile("adam", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     curve = []
     for _ in range(epochs):
@@ -185,10 +197,13 @@ def probe(seed:int=0, threads:int=1, epochs:int=3, images:int=256, determinism:b
 
 # %% ../nbs/00_reproducibility.ipynb #d3260612
 def fresh_process(call:str, module:str="rbdm_nb.reproducibility"):
-    "Value of the expression `call` on `module`'s names, as JSON, from a new Python process; raises `RuntimeError` with its last words if it fails."
+    """Value of the expression `call` on `module`'s names, as JSON, from a new Python process.
+
+    Raises `RuntimeError` with its last words if it fails."""
     code = f"import json; from {module} import *; print('RESULT' + json.dumps({call}))"
     env = {k: v for k, v in os.environ.items() if k != "RBDM_ENVIRONMENT"} | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=root())
     lines = [l for l in done.stdout.splitlines() if l.startswith("RESULT")]
-    if done.returncode or not lines: raise RuntimeError(f"{call} failed in a fresh process (exit {done.returncode}):\n{done.stderr[-2000:]}")
+    if done.returncode or not lines:
+        raise RuntimeError(f"{call} failed in a fresh process (exit {done.returncode}):\n{done.stderr[-2000:]}")
     return json.loads(lines[-1][len("RESULT"):])

@@ -8,7 +8,7 @@ import contextlib, hashlib, json, shutil, time, warnings
 from dataclasses import dataclass
 from pathlib import Path
 import filelock, numpy as np, pandas as pd, zarr
-from .code import code_version
+from .code import code_version  # noqa: F401  handed on: keys are made of it
 from .project import _flush, progress, write_atomic
 
 # %% ../nbs/00c_store.ipynb #4107d92b
@@ -19,7 +19,8 @@ def _canonical(x):
     if isinstance(x, (list, tuple)): return [_canonical(v) for v in x]
     if isinstance(x, np.generic): return x.item()
     if x is None or isinstance(x, (bool, int, float, str)): return x
-    raise TypeError(f"a store key cannot contain a {type(x).__name__} ({x!r:.60}); give its fingerprint or digest instead")
+    raise TypeError(f"a store key cannot contain a {type(x).__name__} ({x!r:.60}); "
+                    "give its fingerprint or digest instead")
 
 # %% ../nbs/00c_store.ipynb #b68fa023
 class Damaged(ValueError):
@@ -37,7 +38,7 @@ def _sealed(record:dict) -> str:
     return json.dumps(dict(record, seal=hashlib.sha256(body.encode()).hexdigest()), indent=1)
 
 def _unsealed(path) -> dict:
-    "The record that `_sealed` made the file at `path` of; `Damaged` if it is another, `FileNotFoundError` if it is not there."
+    "The record that `_sealed` made the file at `path` of; `Damaged` if it is another, `FileNotFoundError` if none."
     text = Path(path).read_bytes()
     try:
         record = json.loads(text)
@@ -71,7 +72,8 @@ class Entry:
         "All that `finish` wrote; `Damaged` if that file is, `FileNotFoundError` where there is none."
         record = _unsealed(self.path/"meta.json")
         if [record.get("kind"), record.get("key")] == [self.kind, self.key]: return record
-        raise Damaged(f"{self.path/'meta.json'} is that of another entry; it is made anew by the next run that needs it")
+        raise Damaged(f"{self.path/'meta.json'} is that of another entry; "
+                      "it is made anew by the next run that needs it")
 
     @property
     def meta(self) -> dict:
@@ -93,7 +95,7 @@ class Entry:
         except (OSError, Damaged): _warn(self.path/"meta.json", "cannot be read")
 
     def has(self, name) -> bool:
-        "Whether the finished entry has the file `name` as it was written; one that is lost or damaged is named in a warning."
+        "Whether the finished entry has the file `name` as it was written; one that is not is named in a warning."
         record = self._record_or_none()
         digest = record and {**record["files"], **record["spare"]}.get(name)
         if not digest: return False
@@ -102,12 +104,13 @@ class Entry:
         return False
 
     def checked(self, name) -> Path:
-        "Path of the finished entry's file (or, for Zarr, folder) `name`; `Damaged` if anything of it is not as it was written."
+        "Path of the finished entry's file (for Zarr, folder) `name`; `Damaged` if anything of it is not as written."
         known = {**self.record["files"], **self.record["spare"]}
         files = {n: d for n, d in known.items() if n == name or n.startswith(f"{name}/")}
         wrong = [n for n, digest in files.items() if _digest(self.path/n) != digest]
         if wrong or not files:
-            raise Damaged(f"{self.path/(wrong[0] if wrong else name)} of the {self.kind} {self.key[:8]} is lost or damaged; "
+            file = self.path/(wrong[0] if wrong else name)
+            raise Damaged(f"{file} of the {self.kind} {self.key[:8]} is lost or damaged; "
                           "run again what makes it")
         return self.path/name
 
@@ -139,7 +142,8 @@ class Entry:
         lock = filelock.FileLock(str(self.path) + ".lock")
         try: lock.acquire(timeout=PATIENCE)
         except filelock.Timeout:
-            with progress(desc=f"waiting for {self.kind} {self.key[:8]}, which another run is making", leave=False): lock.acquire()
+            told = f"waiting for {self.kind} {self.key[:8]}, which another run is making"
+            with progress(desc=told, leave=False): lock.acquire()
         try: yield
         finally: lock.release()
 
@@ -152,7 +156,8 @@ class Entry:
         names = [n for n in _files_in(self.path) if n != "meta.json" and n not in loose]
         for n in names: _flush(self.path/n)
         digests = {n: _digest(self.path/n) for n in names}
-        record = dict(kind=self.kind, key=self.key, inputs=self.inputs, meta=meta, files={n: digests[n] for n in names if n not in spare},
+        files = {n: digests[n] for n in names if n not in spare}
+        record = dict(kind=self.kind, key=self.key, inputs=self.inputs, meta=meta, files=files,
                       spare={n: digests[n] for n in names if n in spare})
         write_atomic(self.path/"meta.json", _sealed(record))
 
@@ -169,8 +174,11 @@ class Store:
         return Entry(kind, key, self.path/kind/key, inputs)
 
     def contents(self) -> pd.DataFrame:
-        "One row an entry: kind, key, whether it is complete (its files are there; their bytes are not read), and its size in MB."
-        rows = [(d.parent.name, d.name, _looks_complete(d), sum(f.stat().st_size for f in d.rglob("*") if f.is_file())/1e6)
+        """One row an entry: kind, key, whether it is complete, and its size in MB.
+
+        Complete: its files are there; their bytes are not read."""
+        size = lambda folder: sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())/1e6
+        rows = [(d.parent.name, d.name, _looks_complete(d), size(d))
                 for d in sorted(self.path.glob("*/*")) if d.is_dir()]
         return pd.DataFrame(rows, columns=["kind", "key", "complete", "MB"])
 
@@ -194,7 +202,7 @@ def _chunk_file(name, number, shape) -> str:
 
 # %% ../nbs/00c_store.ipynb #4a1bd0fe
 def _rows_done(entry, name, arrays, chunk):
-    "(Rows of `arrays` that earlier runs finished and that are as they were written, seconds they took, digests of their files)."
+    "(Rows of `arrays` that earlier runs finished and that are as written, their seconds, their files' digests)."
     file, wanted = entry.path/f"{name}.progress.json", _layout(arrays, chunk)
     try: record = _unsealed(file)
     except FileNotFoundError: return 0, 0, {}
@@ -214,15 +222,18 @@ def _rows_done(entry, name, arrays, chunk):
         done, number = min(done + chunk, record["rows"]), number + 1
     return done, record["seconds"] if done else 0, kept
 
-def _layout(arrays, chunk): return [[n, list(shape), str(np.dtype(dtype)), chunk] for n, (shape, dtype) in arrays.items()]
+def _layout(arrays, chunk):
+    return [[n, list(shape), str(np.dtype(dtype)), chunk] for n, (shape, dtype) in arrays.items()]
 
 # %% ../nbs/00c_store.ipynb #c811cb01
-def resumable_array(entry:Entry, name:str, shape, dtype, chunk:int, compute, desc:str="", beside:dict=None) -> zarr.Array:
+def resumable_array(entry:Entry, name:str, shape, dtype, chunk:int, compute, desc:str="",
+                    beside:dict=None) -> zarr.Array:
     """Array `name` of `entry`, (rows, …) of `dtype`, computed `chunk` rows at a time by `compute(start, stop)`.
 
-    `beside`: name -> (shape, dtype) of further arrays of as many rows; `compute` then gives a tuple, the rows of each. Goes on
-    after the last chunk that an earlier, interrupted call finished; a chunk that is lost or damaged since is named in a warning
-    and made anew. Raises `ValueError` when `compute` returns rows of another shape. The caller holds `entry.lock()`."""
+    `beside`: name -> (shape, dtype) of further arrays of as many rows; `compute` then gives a tuple, the rows of each.
+    Goes on after the last chunk that an earlier, interrupted call finished; a chunk that is lost or damaged since is
+    named in a warning and made anew. Raises `ValueError` when `compute` returns rows of another shape. The caller
+    holds `entry.lock()`."""
     entry.file(name)
     arrays = {name: (tuple(shape), dtype), **{n: (tuple(s), d) for n, (s, d) in (beside or {}).items()}}
     done, seconds, files = _rows_done(entry, name, arrays, chunk)
@@ -236,7 +247,8 @@ def resumable_array(entry:Entry, name:str, shape, dtype, chunk:int, compute, des
             seconds += time.perf_counter() - began
             files |= _flushed(entry, arrays, start//chunk)
             write_atomic(entry.path/f"{name}.progress.json",
-                         _sealed(dict(rows=stop, seconds=round(seconds, 3), arrays=_layout(arrays, chunk), files=files)))
+                         _sealed(dict(rows=stop, seconds=round(seconds, 3), arrays=_layout(arrays, chunk),
+                                      files=files)))
             bar.update(stop - start)
     return zarr.open_array(entry.path/f"{name}.zarr", mode="r")
 

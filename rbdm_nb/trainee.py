@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
 from .corpora.datasets import in_both
-from .masking import Masks, corpus_masks
+from .gaze.attention import average_fixations
+from .masking import Masks, corpus_masks, mask_named
 from .project import output as output_folder, save_text, write_atomic
 from .explain.relevance import maps
 from .reproducibility import numerics
@@ -120,8 +121,10 @@ def masks_of(store:Store, condition:Condition) -> tuple:
     if condition.mask == "none": return None, None, None
     learn, trainer = faces(condition)[0], trainer_from(store, condition.trainer)
     relevance = maps(trainer.model, learn, trainer.prepare, store, condition.method, trainer=trainer.key)
-    masks = corpus_masks(store, relevance, condition.mask, condition.image_size, condition.fixations,
-                         condition.recordings, condition.seed)
+    fixations = condition.fixations
+    if "fixations" in mask_named(condition.mask).needs and not fixations:
+        fixations = average_fixations(store, condition.recordings)
+    masks = corpus_masks(store, relevance, condition.mask, condition.image_size, fixations, condition.seed)
     return masks, trainer, relevance
 
 # %% ../nbs/06_trainee.ipynb #6a3a2f26

@@ -22,7 +22,8 @@ keras, L = tf.keras, tf.keras.layers
 def layers(*names): return tuple(getattr(L, n) for n in names if hasattr(L, n))
 
 
-KERNEL = layers("Dense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
+KERNEL = layers("Dense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose",
+                "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
 SEPARABLE, DEPTHWISE = layers("SeparableConv1D", "SeparableConv2D"), layers("DepthwiseConv1D", "DepthwiseConv2D")
 TRANSPOSED = layers("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 DIAGONAL = layers("BatchNormalization", "Rescaling", "Normalization")
@@ -31,7 +32,8 @@ UPSAMPLING = layers(*[f"UpSampling{d}D" for d in (1, 2, 3)])
 MAXIMUM = layers(*[f"{g}MaxPooling{d}D" for g in ("", "Global") for d in (1, 2, 3)])
 MERGE = layers("Add", "Subtract", "Average")
 ACTIVATION = layers("Activation", "ReLU", "LeakyReLU", "Softmax")
-PARTS = {"all": lambda k: k, "+": lambda k: np.maximum(k, 0), "-": lambda k: np.minimum(k, 0), "square": np.square, "one": np.ones_like}
+PARTS = {"all": lambda k: k, "+": lambda k: np.maximum(k, 0), "-": lambda k: np.minimum(k, 0), "square": np.square,
+         "one": np.ones_like}
 
 
 # --- layers as matrices -----------------------------------------------------------------------------------------
@@ -50,12 +52,15 @@ def evaluate(layer, *xs):
 
 
 class Linear:
-    """The linear map of a layer: `matrix(part)` (I, J) with its kernels' `part` (key of `PARTS`), `bias` (J,), `present` (I, J).
+    """The linear map of a layer: `matrix(part)` (I, J) with its kernels' `part` (key of `PARTS`), `bias` (J,),
+    `present` (I, J).
 
-    A separable convolution is two maps: `stages` are the depthwise and the pointwise one, as layers of their own. As one map
-    its "all" is the product of its two kernels, any other part the product of the two kernels' parts."""
+    A separable convolution is two maps: `stages` are the depthwise and the pointwise one, as layers of their own. As
+    one map its "all" is the product of its two kernels, any other part the product of the two kernels' parts."""
     def __init__(self, layer, shape):
-        self.copy, self.shape, self.matrices = twin(layer, dtype="float32" if "Pooling3D" in type(layer).__name__ else "float64"), shape, {}   # the former has no float64
+        # the former has no float64
+        self.copy, self.shape, self.matrices = twin(layer, dtype="float32" if "Pooling3D" in type(layer).__name__
+                                                    else "float64"), shape, {}
         self.outputs = evaluate(self.copy, np.zeros((1, *shape))).shape[1:]
         weights = [w.astype("float64") for w in layer.get_weights()]
         with_bias = getattr(layer, "use_bias", False)
@@ -80,17 +85,21 @@ class Linear:
     def present(self): return self.matrix("one") != 0
 
     def after(self, scale, shift):
-        "This map, then y * scale + shift (both per output channel): what is left of a batch normalisation that follows."
+        """This map, then y * scale + shift (both per output channel): what is left of a batch normalisation that
+        follows."""
         *first, last = self.kernels
-        if isinstance(self.copy, DEPTHWISE): last = last * scale.reshape(last.shape[-2:])      # kernels end in (channel, multiplier)
+        # kernels end in (channel, multiplier)
+        if isinstance(self.copy, DEPTHWISE): last = last * scale.reshape(last.shape[-2:])
         elif isinstance(self.copy, TRANSPOSED): last = last * scale[:, None]                  # ... in (output, input)
         else: last = last * scale                                                             # ... in (input, output)
-        whole = self._changed([*first, last], self.bias * np.resize(scale, self.bias.shape) + np.resize(shift, self.bias.shape))
+        whole = self._changed([*first, last],
+                              self.bias * np.resize(scale, self.bias.shape) + np.resize(shift, self.bias.shape))
         if self.separable: whole.stages = [self.stages[0], self.stages[1].after(scale, shift)]
         return whole
 
     def before(self, scale, shift):
-        "x * scale + shift (both per input channel), then this map. Padding comes after, so the shift counts only where there is an input."
+        """x * scale + shift (both per input channel), then this map. Padding comes after, so the shift counts only
+        where there is an input."""
         first, *rest = self.kernels
         first = first * (scale if isinstance(self.copy, TRANSPOSED) else scale[:, None])
         whole = self._changed([first, *rest], self.bias + np.resize(shift, len(self.matrix())) @ self.matrix())
@@ -128,12 +137,16 @@ class Diagonal:
 
 
 def scale_and_shift(layer, channels):
-    "(scale, shift) per channel of a BatchNormalization at inference or a Rescaling: gamma / sqrt(var + eps), beta - mean * scale."
+    """(scale, shift) per channel of a BatchNormalization at inference or a Rescaling: gamma / sqrt(var + eps), beta
+    - mean * scale."""
     if isinstance(layer, L.Normalization):
-        mean, deviation = (np.broadcast_to(np.ravel(v), channels).astype("float64") for v in (layer.mean, np.sqrt(layer.variance)))
+        mean, deviation = (np.broadcast_to(np.ravel(v), channels).astype("float64")
+                           for v in (layer.mean, np.sqrt(layer.variance)))
         deviation = np.maximum(deviation, 1e-7)
         return 1 / deviation, -mean / deviation
-    if isinstance(layer, L.Rescaling): return np.broadcast_to(np.float64(layer.scale), channels).copy(), np.broadcast_to(np.float64(layer.offset), channels).copy()
+    if isinstance(layer, L.Rescaling):
+        return np.broadcast_to(np.float64(layer.scale), channels).copy(), np.broadcast_to(np.float64(layer.offset),
+                                                                                          channels).copy()
     value = lambda v, default: np.full(channels, default) if v is None else np.asarray(v, "float64")
     gamma, beta = value(layer.gamma if layer.scale else None, 1.), value(layer.beta if layer.center else None, 0.)
     scale = gamma / np.sqrt(value(layer.moving_variance, 1.) + layer.epsilon)
@@ -141,7 +154,8 @@ def scale_and_shift(layer, channels):
 
 
 def innvestigate_scale_and_shift(layer, channels):
-    "As iNNvestigate 2.1.2 has it (backend/graph.py, apply_mapping_to_fused_bn_layer): the variance is squared, and the mean is not scaled by gamma."
+    """As iNNvestigate 2.1.2 has it (backend/graph.py, apply_mapping_to_fused_bn_layer): the variance is squared, and
+    the mean is not scaled by gamma."""
     gamma = np.asarray(layer.gamma, "float64") if layer.scale else np.ones(channels)
     beta = np.asarray(layer.beta, "float64") if layer.center else np.zeros(channels)
     deviation = np.sqrt(np.asarray(layer.moving_variance, "float64")**2 + layer.epsilon)
@@ -184,7 +198,8 @@ def epsilon(m, x, r, epsilon=1e-6):
 def alpha_beta(m, x, r, alpha=2., beta=1., bias="parts"):
     """Bach et al. 2015, equation 60: alpha * positive contributions - beta * negative ones, each over its own total.
 
-    `bias`: "parts" (b+ is a positive contribution, b- a negative one), "none", or "whole" (iNNvestigate: b in both totals)."""
+    `bias`: "parts" (b+ is a positive contribution, b- a negative one), "none", or "whole" (iNNvestigate: b in both
+    totals)."""
     b = {"parts": (np.maximum(m.bias, 0), np.minimum(m.bias, 0)), "none": (0., 0.), "whole": (m.bias, m.bias)}[bias]
     positive, negative = contributions(m, x, "+"), contributions(m, x, "-")
     return alpha * divide(positive, positive.sum(0) + b[0], r) - beta * divide(negative, negative.sum(0) + b[1], r)
@@ -197,8 +212,10 @@ def gamma(m, x, r, gamma=0.25):
     "Andeol et al. 2021: contributions of the output's own sign count 1 + gamma times."
     share, positive, negative = x[:, None] * m.matrix(), contributions(m, x, "+"), contributions(m, x, "-")
     total = share.sum(0) + m.bias
-    up = divide(share + gamma * positive, total + gamma * (positive.sum(0) + np.maximum(m.bias, 0)), np.where(total > 0, r, 0))
-    return up + divide(share + gamma * negative, total + gamma * (negative.sum(0) + np.minimum(m.bias, 0)), np.where(total < 0, r, 0))
+    up = divide(share + gamma * positive, total + gamma * (positive.sum(0) + np.maximum(m.bias, 0)),
+                np.where(total > 0, r, 0))
+    return up + divide(share + gamma * negative, total + gamma * (negative.sum(0) + np.minimum(m.bias, 0)),
+                       np.where(total < 0, r, 0))
 
 
 def wsquare(m, x, r): return divide(m.matrix("square"), m.matrix("square").sum(0), r)
@@ -226,11 +243,13 @@ def argmax(m, x, r):
 class Method:
     """What a method does at each kind of layer.
 
-    `start`: "one", "logit" or "positive" (max(logit, 0)). `dense`, `convolution`: rules of layers with a kernel. `first`:
-    z^B where the input is seen, with relevance passed on by scaling before it. `norm`, `scale` (BatchNormalization,
-    Rescaling; the latter as the former unless given): a rule, or "pass". `activation`, `inner` (activation inside a layer): "pass",
-    "gradient", "guided". `average`, `merge`: "z", "gradient", average pooling also "argmax" (upsampling then z). `fold`: batch normalisation goes into its neighbour; one that has none follows
-    `norm`. `whole`: separable convolutions as one map. `formula`: scale and shift of batch normalisation, as they are or as iNNvestigate has them."""
+    `start`: "one", "logit" or "positive" (max(logit, 0)). `dense`, `convolution`: rules of layers with a kernel.
+    `first`: z^B where the input is seen, with relevance passed on by scaling before it. `norm`, `scale`
+    (BatchNormalization, Rescaling; the latter as the former unless given): a rule, or "pass". `activation`, `inner`
+    (activation inside a layer): "pass", "gradient", "guided". `average`, `merge`: "z", "gradient", average pooling also
+    "argmax" (upsampling then z). `fold`: batch normalisation goes into its neighbour; one that has none follows `norm`.
+    `whole`: separable convolutions as one map. `formula`: scale and shift of batch normalisation, as they are or as
+    iNNvestigate has them."""
     start: str
     dense: object
     convolution: object
@@ -249,17 +268,23 @@ class Method:
 def lrp(rule, norm=z, **o): return Method("logit", rule, rule, norm, **o)
 
 
-def slopes(activation="gradient"): return Method("one", gradient, gradient, gradient, None, activation, activation, "gradient", "gradient")
+def slopes(activation="gradient"):
+    return Method("one", gradient, gradient, gradient, None, activation, activation, "gradient", "gradient")
 
 
-def taylor(norm, **o): return Method("positive", z_plus, z_plus, norm, **({"activation": "gradient", "average": "gradient", "merge": "gradient"} | o))
+def taylor(norm, **o):
+    return Method("positive", z_plus, z_plus, norm,
+                  **({"activation": "gradient", "average": "gradient", "merge": "gradient"} | o))
 
 
 METHODS = {"gradient": slopes(), "guided_backprop": slopes("guided"),
-           "lrp_z": lrp(z), "lrp_epsilon": lrp(epsilon, epsilon), "lrp_gamma": lrp(gamma), "lrp_alpha_beta": lrp(alpha_beta),
+           "lrp_z": lrp(z), "lrp_epsilon": lrp(epsilon, epsilon), "lrp_gamma": lrp(gamma),
+           "lrp_alpha_beta": lrp(alpha_beta),
            "lrp_wsquare": lrp(wsquare), "lrp_flat": lrp(flat),
-           "deep_taylor": taylor("pass"), "deep_taylor_innvestigate2": taylor(gradient, whole=True), "deep_taylor_bounded": taylor("pass", first=True),
-           "deep_taylor_canonized": taylor(z_plus, scale="pass", activation="pass", average="z", merge="z", fold=True, first=True),
+           "deep_taylor": taylor("pass"), "deep_taylor_innvestigate2": taylor(gradient, whole=True),
+           "deep_taylor_bounded": taylor("pass", first=True),
+           "deep_taylor_canonized": taylor(z_plus, scale="pass", activation="pass", average="z", merge="z", fold=True,
+                                           first=True),
            "lrp_composite": Method("logit", epsilon, gamma, gamma, epsilon, fold=True, first=True),
            "lrp_argmax": Method("logit", z_plus, argmax, argmax, z, average="argmax", fold=True)}
 
@@ -295,7 +320,8 @@ def calls_of(model):
         return key(net.outputs[0])
 
     def append(layer, keys):
-        kinds = [(KERNEL, "kernel"), (DIAGONAL, "diagonal"), (AVERAGE, "average"), (UPSAMPLING, "upsampling"), (MAXIMUM, "maximum"), (MERGE, "merge"), (ACTIVATION, "activation")]
+        kinds = [(KERNEL, "kernel"), (DIAGONAL, "diagonal"), (AVERAGE, "average"), (UPSAMPLING, "upsampling"),
+                 (MAXIMUM, "maximum"), (MERGE, "merge"), (ACTIVATION, "activation")]
         kind = next((k for types, k in kinds if isinstance(layer, types)), "move")
         calls.append(Call(kind, layer, keys, next(count)))
         if kind == "kernel" and function(layer) != keras.activations.linear:
@@ -312,17 +338,26 @@ def function(layer): return getattr(layer, "activation", keras.activations.linea
 def curve(layer):
     "(function, its derivative), both of NumPy arrays, of an activation or an activation layer."
     f = function(layer)
-    if isinstance(layer, L.LeakyReLU): slope, cap, threshold = float(layer.get_config().get("negative_slope", layer.get_config().get("alpha"))), None, 0.
-    elif isinstance(layer, L.ReLU): slope, cap, threshold = float(layer.negative_slope or 0), layer.max_value, float(layer.threshold or 0)
+    if isinstance(layer, L.LeakyReLU):
+        slope, cap, threshold = float(layer.get_config().get("negative_slope",
+                                                             layer.get_config().get("alpha"))), None, 0.
+    elif isinstance(layer, L.ReLU):
+        slope, cap, threshold = float(layer.negative_slope or 0), layer.max_value, float(layer.threshold or 0)
     else:
         name = getattr(f, "__name__", "")
         if name == "linear": return (lambda x: x), np.ones_like
         slope, cap, threshold = {"relu": (0., None, 0.), "relu6": (0., 6., 0.), "leaky_relu": (0.2, None, 0.)}[name]
     cap = np.inf if cap is None else float(cap)
-    return (lambda x: np.where(x >= cap, cap, np.where(x > threshold, x, slope * (x - threshold)))), (lambda x: np.where((x > threshold) & (x < cap), 1., np.where(x > threshold, 0., slope)))
+    return (lambda x: np.where(x >= cap, cap,
+                               np.where(x > threshold, x,
+                                        slope * (x - threshold)))), (lambda x: np.where((x > threshold) & (x < cap), 1.,
+                                                                                        np.where(x > threshold, 0.,
+                                                                                                 slope)))
 
 
-def is_softmax(call): return call.kind == "activation" and (isinstance(call.layer, L.Softmax) or getattr(function(call.layer), "__name__", "") == "softmax")
+def is_softmax(call):
+    return call.kind == "activation" and (isinstance(call.layer, L.Softmax)
+                                          or getattr(function(call.layer), "__name__", "") == "softmax")
 
 
 class Reference:
@@ -342,7 +377,8 @@ class Reference:
 
     def _prepare(self, call):
         shapes = [self.shapes[k] for k in call.inputs]
-        prepare = {"kernel": self._linear, "average": self._linear, "upsampling": self._linear, "diagonal": self._diagonal, "maximum": self._windows, "move": self._moved}
+        prepare = {"kernel": self._linear, "average": self._linear, "upsampling": self._linear,
+                   "diagonal": self._diagonal, "maximum": self._windows, "move": self._moved}
         self.shapes[call.output] = prepare.get(call.kind, lambda call, shapes: shapes[0])(call, shapes)
 
     def _linear(self, call, shapes):
@@ -355,9 +391,11 @@ class Reference:
         axis = axis if axis < 0 else axis - 1
         along = [1] * len(shapes[0])
         along[axis] = shapes[0][axis]
-        formulas = {"map": scale_and_shift} | ({"innvestigate": innvestigate_scale_and_shift} if isinstance(call.layer, L.BatchNormalization) else {})
+        formulas = {"map": scale_and_shift} | ({"innvestigate": innvestigate_scale_and_shift}
+                                               if isinstance(call.layer, L.BatchNormalization) else {})
         for name, formula in formulas.items():
-            call.data[name] = Diagonal(*[np.broadcast_to(v.reshape(along), shapes[0]).ravel() for v in formula(call.layer, shapes[0][axis])])
+            call.data[name] = Diagonal(*[np.broadcast_to(v.reshape(along), shapes[0]).ravel()
+                                         for v in formula(call.layer, shapes[0][axis])])
         call.data["channels"] = scale_and_shift(call.layer, shapes[0][axis])
         return shapes[0]
 
@@ -385,7 +423,8 @@ class Reference:
         for call in [c for c in calls if isinstance(c.layer, L.BatchNormalization)]:
             scale, shift = call.data["channels"]
             before, after = made(call.inputs[0]), used(call.output)
-            if before is not None and before.kind == "kernel" and len(used(before.output)) == 1 and before.output != self.output:
+            alone = before is not None and len(used(before.output)) == 1 and before.output != self.output
+            if alone and before.kind == "kernel":
                 before.data["map"], before.output = before.data["map"].after(scale, shift), call.output
             elif len(after) == 1 and after[0].kind == "kernel" and call.output != self.output:
                 after[0].data["map"], after[0].inputs = after[0].data["map"].before(scale, shift), call.inputs
@@ -396,7 +435,8 @@ class Reference:
     # evaluation of one image
 
     def _value(self, call, xs):
-        if call.kind in ("kernel", "average", "upsampling"): return xs[0] @ call.data["map"].matrix() + call.data["map"].bias
+        if call.kind in ("kernel", "average", "upsampling"):
+            return xs[0] @ call.data["map"].matrix() + call.data["map"].bias
         if call.kind == "diagonal": return xs[0] * call.data["map"].scale + call.data["map"].bias
         if call.kind == "activation": return curve(call.layer)[0](xs[0])
         if call.kind == "merge": return sum(s * x for s, x in zip(self._signs(call), xs))
@@ -423,7 +463,8 @@ class Reference:
     def _list(self, images): return list(images) if isinstance(images, (list, tuple)) else [images]
 
     def _ranges(self, calls, bounds):
-        "low and high of every value that the input reaches without a kernel or a sum; what lies between is monotone in each value."
+        """low and high of every value that the input reaches without a kernel or a sum; what lies between is
+        monotone in each value."""
         ranges = {}
         for key in self.inputs:
             shape = self.shapes[key]
@@ -442,20 +483,23 @@ class Reference:
         for k, stage in reversed(list(enumerate(stages))):
             given = x if k == 0 else x @ stages[0].matrix() + stages[0].bias
             first = k == 0 and method.first and call.inputs[0] in ranges
-            r = bounded(stage, given, r, *ranges[call.inputs[0]]) if first else rule(stage, given, r, **options.get(rule.__name__, {}))
+            r = bounded(stage, given, r, *ranges[call.inputs[0]]) if first else rule(stage, given, r,
+                                                                                     **options.get(rule.__name__, {}))
         return r
 
     def _at_diagonal(self, call, x, r, method, options, ranges):
         rule = method.norm if isinstance(call.layer, L.BatchNormalization) or method.scale is None else method.scale
         if rule == "pass" or method.first and call.output in ranges: return r
-        return rule(call.data[method.formula if method.formula in call.data else "map"], x, r, **options.get(rule.__name__, {}))
+        return rule(call.data[method.formula if method.formula in call.data else "map"], x, r,
+                    **options.get(rule.__name__, {}))
 
     def _back(self, call, xs, r, method, options, ranges):
         "Relevance of the call's inputs, a list."
         x = xs[0]
         if call.kind == "kernel": return [self._at_kernel(call, x, r, method, options, ranges)]
         if call.kind == "diagonal": return [self._at_diagonal(call, x, r, method, options, ranges)]
-        if call.kind == "average": return [{"z": z, "gradient": gradient, "argmax": argmax}[method.average](call.data["map"], x, r)]
+        if call.kind == "average":
+            return [{"z": z, "gradient": gradient, "argmax": argmax}[method.average](call.data["map"], x, r)]
         if call.kind == "upsampling": return [(gradient if method.average == "gradient" else z)(call.data["map"], x, r)]
         if call.kind == "activation":
             how = method.inner if call.inner else method.activation
@@ -486,20 +530,23 @@ class Reference:
         relevance, ranges = {self.output: start}, self._ranges(calls, bounds) if method.first else {}
         for call in reversed(calls):
             if call.output not in relevance: continue
-            parts = self._back(call, [values[k] for k in call.inputs], relevance.pop(call.output), method, options, ranges)
+            parts = self._back(call, [values[k] for k in call.inputs], relevance.pop(call.output), method, options,
+                               ranges)
             for key, part in zip(call.inputs, parts): relevance[key] = relevance.get(key, 0.) + part
-        return [np.asarray(relevance.get(key, np.zeros(np.prod(self.shapes[key])))).reshape(self.shapes[key]) for key in self.inputs]
+        return [np.asarray(relevance.get(key, np.zeros(np.prod(self.shapes[key])))).reshape(self.shapes[key])
+                for key in self.inputs]
 
     def relevance(self, images, method, target=None, bounds=None, **options):
         """Relevance of all inputs, float64, in the shape of `images` (a list where `images` is one).
 
-        `method`: a key of `METHODS`, "input_x_gradient", "integrated_gradients", or a `Method`. `options`: of its rules,
-        by the rule's name (`alpha_beta=dict(alpha=1., beta=0.)`); of integrated gradients `steps`, `baseline` and
-        `place` (0.5, midpoints; 0, left ends)."""
+        `method`: a key of `METHODS`, "input_x_gradient", "integrated_gradients", or a `Method`. `options`: of its
+        rules, by the rule's name (`alpha_beta=dict(alpha=1., beta=0.)`); of integrated gradients `steps`, `baseline`
+        and `place` (0.5, midpoints; 0, left ends)."""
         xs = self._list(images)
         targets = np.full(len(xs[0]), -1) if target is None else np.broadcast_to(target, len(xs[0]))
         if target is None: targets = self.logits(xs).argmax(1)
-        if method == "input_x_gradient": maps = [x * g for x, g in zip(xs, self._list(self.relevance(xs, "gradient", targets)))]
+        if method == "input_x_gradient":
+            maps = [x * g for x, g in zip(xs, self._list(self.relevance(xs, "gradient", targets)))]
         elif method == "integrated_gradients": maps = self._integrated(xs, targets, **options)
         else:
             chosen = METHODS[method] if isinstance(method, str) else method
@@ -508,7 +555,8 @@ class Reference:
         return maps if isinstance(images, (list, tuple)) else maps[0]
 
     def _integrated(self, xs, targets, steps=32, baseline=0., place=0.5):
-        "Sundararajan et al. 2017, equation 3: (x - baseline) times the mean gradient on the straight line between the two."
+        """Sundararajan et al. 2017, equation 3: (x - baseline) times the mean gradient on the straight line between
+        the two."""
         total = [0.] * len(xs)
         for k in range(steps):
             along = [baseline + (k + place) / steps * (np.float64(x) - baseline) for x in xs]

@@ -1,4 +1,5 @@
-"""JupyterLab and headless Chromium for tests of widgets: Chromium is driven by its DevTools protocol, so no driver is needed."""
+"""JupyterLab and headless Chromium for tests of widgets: Chromium is driven by its DevTools protocol, so no driver is
+needed."""
 import base64, io, json, os, secrets, shutil, socket, subprocess, sys, time, urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -7,8 +8,10 @@ from PIL import Image
 from jupyter_client import BlockingKernelClient
 
 PATIENCE = 90      # seconds that anything may take on a busy machine
-FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync
---disable-extensions --disable-dev-shm-usage --hide-scrollbars --mute-audio --remote-allow-origins=* --remote-debugging-port=0 --window-size=1400,1240 --screen-info={1400x1240}""".split()
+FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync --disable-extensions --disable-dev-shm-usage --hide-scrollbars --mute-audio
+--remote-allow-origins=* --remote-debugging-port=0
+--window-size=1400,1240 --screen-info={1400x1240}""".split()
 
 
 def chromium():
@@ -28,7 +31,9 @@ def wait(ready, what, seconds=PATIENCE):
 @contextmanager
 def process(command, log, **options):
     "A process of its own group that is ended with all its children."
-    with open(log, "wb") as out: started = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True, **options)
+    with open(log, "wb") as out:
+        started = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                                   start_new_session=True, **options)
     try: yield started
     finally:
         for signal in (15, 9):
@@ -48,13 +53,16 @@ class Tab:
         self.asked += 1
         self.socket.send(json.dumps(dict(id=self.asked, method=method, params=params)))
         while (answer := json.loads(self.socket.recv())).get("id") != self.asked:
-            if answer["method"] == "Runtime.exceptionThrown" or answer["method"] == "Runtime.consoleAPICalled" and answer["params"]["type"] == "error": self.console.append(json.dumps(answer["params"]))
+            if answer["method"] == "Runtime.exceptionThrown" or answer[
+                "method"] == "Runtime.consoleAPICalled" and answer["params"]["type"] == "error":
+                self.console.append(json.dumps(answer["params"]))
         if "error" in answer: raise RuntimeError(f"{method}: {answer['error']}")
         return answer["result"]
 
     def js(self, expression):
         "Value of a JavaScript expression; promises are awaited."
-        result = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
+        result = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True,
+                           userGesture=True)
         if "exceptionDetails" in result: raise RuntimeError(f"{expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
@@ -70,37 +78,48 @@ class Tab:
         wait(fresh, "the page")
 
     def key(self, key, repeats=0, held=False, up=True):
-        "Press a key (a character, or Escape, Enter, Tab), hold it for some repetitions, let it go; `held`: it was down already."
+        """Press a key (a character, or Escape, Enter, Tab), hold it for some repetitions, let it go; `held`: it was
+        down already."""
         code = {" ": 32, "Escape": 27, "Enter": 13, "Tab": 9}.get(key) or ord(key.upper())
-        name = {" ": "Space"}.get(key) or (f"Digit{key}" if key.isdigit() else f"Key{key.upper()}" if len(key) == 1 else key)
+        name = ({" ": "Space"}.get(key) or (f"Digit{key}" if key.isdigit() else f"Key{key.upper()}" if len(key) == 1
+                                            else key))
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
         press = dict(key=key, code=name, windowsVirtualKeyCode=code)
-        for k in range(1 + repeats): self.call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, autoRepeat=held or k > 0, **press)
+        for k in range(1 + repeats):
+            self.call("Input.dispatchKeyEvent", type="keyDown" if text
+                      else "rawKeyDown", text=text, autoRepeat=held or k > 0, **press)
         if up: self.call("Input.dispatchKeyEvent", type="keyUp", **press)
 
     def click(self, x, y):
-        for kind in ("mousePressed", "mouseReleased"): self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def click_button(self, text, within="document"):
         "Click the button whose text begins with `text`, with the mouse."
-        find = f"[...{within}.querySelectorAll('button')].find(b => b.innerText.includes({text!r}) && b.checkVisibility({{visibilityProperty: true}}) && !b.disabled)"
+        find = (f"[...{within}.querySelectorAll('button')].find(b => b.innerText.includes({text!r}) && "
+                f"b.checkVisibility({{visibilityProperty: true}}) && !b.disabled)")
         self.until(f"!!({find})")
-        self.click(*self.js(f"(() => {{ const b = {find}; b.scrollIntoView({{block: 'center'}}); const r = b.getBoundingClientRect(); return [r.x + r.width/2, r.y + r.height/2] }})()"))
+        self.click(*self.js(
+            f"(() => {{ const b = {find}; b.scrollIntoView({{block: 'center'}}); const r = b.getBoundingClientRect(); "
+            "return [r.x + r.width/2, r.y + r.height/2] })()"))
 
-    def picture(self, **options): return Image.open(io.BytesIO(base64.b64decode(self.call("Page.captureScreenshot", **options)["data"])))
+    def picture(self, **options):
+        return Image.open(io.BytesIO(base64.b64decode(self.call("Page.captureScreenshot", **options)["data"])))
 
 
 class Browser:
     "A running Chromium with an empty profile in `folder`."
     def __init__(self, folder, stack):
         profile, self.stack = Path(folder)/"profile", stack
-        stack.enter_context(process([chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"], Path(folder)/"chromium.log"))
+        stack.enter_context(process([chromium(), *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+                                    Path(folder)/"chromium.log"))
         port = wait(lambda: (f := profile/"DevToolsActivePort").exists() and f.read_text(), "Chromium").splitlines()[0]
         self.address = f"http://127.0.0.1:{port}/json"
 
     def tab(self, url):
         request = urllib.request.Request(f"{self.address}/new?{url}", method="PUT")
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer: tab = Tab(json.load(answer)["webSocketDebuggerUrl"])
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            tab = Tab(json.load(answer)["webSocketDebuggerUrl"])
         self.stack.callback(tab.socket.close)
         return tab
 
@@ -109,28 +128,34 @@ class Lab:
     "JupyterLab on localhost, serving `folder`; keeps no settings and reads none."
     def __init__(self, folder, stack):
         self.folder, self.token = Path(folder), secrets.token_hex(16)
-        own = {f"JUPYTER{name}_DIR": str(self.folder/"jupyter"/name.lower()) for name in ("_RUNTIME", "_CONFIG", "_DATA", "LAB_SETTINGS", "LAB_WORKSPACES")}
+        own = {f"JUPYTER{name}_DIR": str(self.folder/"jupyter"/name.lower())
+               for name in ("_RUNTIME", "_CONFIG", "_DATA", "LAB_SETTINGS", "LAB_WORKSPACES")}
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
-        options = ["--no-browser", "--allow-root", "--expose-app-in-browser", f"--ServerApp.port={self.port}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
+        options = ["--no-browser", "--allow-root", "--expose-app-in-browser", f"--ServerApp.port={self.port}",
+                   "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0",
                    f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={self.token}", "--LabApp.news_url=None",
-                   "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.extension_manager=readonly"]
+                   "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+                   "--LabApp.extension_manager=readonly"]
         env = os.environ | own | {"IPYTHONDIR": str(self.folder/"ipython")}
-        stack.enter_context(process([sys.executable, "-m", "jupyterlab", *options], self.folder/"jupyter.log", env=env, cwd=folder))
+        stack.enter_context(process([sys.executable, "-m", "jupyterlab", *options], self.folder/"jupyter.log", env=env,
+                                    cwd=folder))
         self.stack, self.runtime = stack, Path(own["JUPYTER_RUNTIME_DIR"])
         wait(self.answers, "JupyterLab")
 
     def answers(self):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api?token={self.token}", timeout=5) as answer: return answer.status == 200
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api?token={self.token}", timeout=5) as answer:
+                return answer.status == 200
         except OSError: return False
 
     def url(self, notebook): return f"http://127.0.0.1:{self.port}/lab/tree/{notebook}?token={self.token}&reset"
 
     def notebook(self, name, *cells):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells],
-                                            metadata=dict(kernelspec=dict(display_name="Python 3", language="python", name="python3")))
+                                            metadata=dict(kernelspec=dict(display_name="Python 3", language="python",
+                                                                          name="python3")))
         nbformat.write(notebook, self.folder/name)
 
     def kernel(self):
@@ -145,7 +170,8 @@ class Lab:
 
 def value(client, expression):
     "JSON value of a Python expression in the kernel."
-    reply = client.execute("import json as _json", user_expressions={"v": f"_json.dumps({expression})"}, reply=True, timeout=PATIENCE)
+    reply = client.execute("import json as _json", user_expressions={"v": f"_json.dumps({expression})"}, reply=True,
+                           timeout=PATIENCE)
     found = reply["content"]["user_expressions"]["v"]
     if found["status"] != "ok": raise RuntimeError(f"{expression}: {found['ename']}: {found['evalue']}")
     return json.loads(eval(found["data"]["text/plain"]))
@@ -158,6 +184,8 @@ def lab_and_browser(folder):
 
 def run_all(tab):
     "Run all cells of the notebook that JupyterLab shows, once its kernel is there."
-    tab.until("typeof jupyterapp === 'object' && jupyterapp.restored.then(() => !!document.querySelector('.jp-Notebook'))")
-    tab.until("jupyterapp.shell.currentWidget?.context?.isReady && jupyterapp.shell.currentWidget.context.sessionContext.isReady")
+    tab.until("typeof jupyterapp === 'object' && jupyterapp.restored.then(() => "
+              "!!document.querySelector('.jp-Notebook'))")
+    tab.until("jupyterapp.shell.currentWidget?.context?.isReady && "
+              "jupyterapp.shell.currentWidget.context.sessionContext.isReady")
     tab.js("jupyterapp.commands.execute('notebook:run-all-cells').then(() => true)")

@@ -13,7 +13,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 def process(*args, cwd):
     "Run `rbdm` in a process of its own."
     code = "from rbdm_nb.roof.cli import main; main(prog_name='rbdm')"
-    return subprocess.run([sys.executable, "-c", code, *args], cwd=cwd, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=900)
+    return subprocess.run([sys.executable, "-c", code, *args], cwd=cwd,
+                          env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
+                          timeout=900)
 
 
 @pytest.fixture
@@ -31,19 +33,24 @@ def project(tmp_path_factory):
     "A project with two notebooks, of which the second fails for mask=negative."
     folder = tmp_path_factory.mktemp("project")
     (folder/"settings.ini").write_text("[DEFAULT]\nlib_name = rbdm_nb\n")
-    for part in ("nbs", "params"): (folder/part).mkdir()
-    make, spec = nbformat.v4.new_code_cell, dict(kernelspec=dict(name="python3", language="python", display_name="python3"))
-    cell = lambda more="": make('output: str = "outputs/demo"  # folder of results\n' + more, metadata={"tags": ["parameters"]})
+    for part in ("nbs", "params/sets"): (folder/part).mkdir(parents=True)
+    make, spec = nbformat.v4.new_code_cell, dict(kernelspec=dict(name="python3", language="python",
+                                                                 display_name="python3"))
+    cell = lambda more="": make('output: str = "outputs/demo"  # folder of results\n' + more,
+                                metadata={"tags": ["parameters"]})
     first = [cell(), make("#| default_exp one"), make("print('one')")]
-    second = [cell('mask: str = "mean"  # what to hide; one of: none, mean, negative'), make("assert mask != 'negative', 'too dark'\nprint('mask is', mask)")]
+    second = [cell('mask: str = "mean"  # what to hide; one of: none, mean, negative'),
+              make("assert mask != 'negative', 'too dark'\nprint('mask is', mask)")]
     for name, cells in {"01_one": first, "06_trainee": second}.items():
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=spec), folder/"nbs"/f"{name}.ipynb")
-    (folder/"params"/"demo.yaml").write_text("name: demo\nnotebooks:\n  06_trainee:\n    - {mask: none}\n    - {mask: mean}\n  01_one:\n")
+    (folder/"params"/"sets"/"demo.yaml").write_text("name: demo\nnotebooks:\n  06_trainee:\n    - {mask: none}\n    - "
+                                                    "{mask: mean}\n  01_one:\n")
     return folder
 
 
 def test_the_command_line_starts_without_tensorflow():
-    done = subprocess.run([sys.executable, "-c", "import sys, rbdm_nb.roof.cli; sys.exit('tensorflow' in sys.modules)"], cwd=REPOSITORY)
+    done = subprocess.run([sys.executable, "-c", "import sys, rbdm_nb.roof.cli; sys.exit('tensorflow' in sys.modules)"],
+                          cwd=REPOSITORY)
     assert done.returncode == 0
 
 
@@ -55,15 +62,19 @@ def test_help_is_complete(project, rbdm):
 
 
 def test_tensorflow_is_not_loaded(project):
-    code = "import sys, rbdm_nb.roof.cli, rbdm_nb.roof.pipeline, rbdm_nb.roof.runner; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, cwd=project).returncode == 0
+    code = ("import sys, rbdm_nb.roof.cli, rbdm_nb.roof.pipeline, rbdm_nb.roof.runner; sys.exit('tensorflow' in "
+            "sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                          cwd=project).returncode == 0
 
 
 @pytest.mark.parametrize("args, message", [
-    (("run", "params/demo.yaml", "--set", "maks=mean"), "unknown parameter 'maks'; did you mean 'mask'?"),
-    (("run", "params/demo.yaml", "--set", "mask=men"), "mask must be one of none, mean, negative, got 'men'; did you mean 'mean'?"),
-    (("run", "params/demo.yaml", "--only", "06_traine"), "--only 06_traine: not in this set; did you mean '06_trainee'?"),
-    (("run", "params/dmeo.yaml"), "no parameter set params/dmeo.yaml; did you mean 'demo'?"),
+    (("run", "params/sets/demo.yaml", "--set", "maks=mean"), "unknown parameter 'maks'; did you mean 'mask'?"),
+    (("run", "params/sets/demo.yaml", "--set", "mask=men"),
+     "mask must be one of none, mean, negative, got 'men'; did you mean 'mean'?"),
+    (("run", "params/sets/demo.yaml", "--only", "06_traine"),
+     "--only 06_traine: not in this set; did you mean '06_trainee'?"),
+    (("run", "params/sets/dmeo.yaml"), "no parameter set params/sets/dmeo.yaml; did you mean 'demo'?"),
     (("status", "dmeo"), "no parameter set dmeo; did you mean 'demo'?"),
     (("params", "06_traine"), "no notebook '06_traine'; did you mean '06_trainee'?"),
     (("statsu",), "no command 'statsu'; did you mean 'status'?")])
@@ -74,20 +85,21 @@ def test_mistakes_are_one_line_and_exit_2(project, rbdm, args, message):
 
 
 def test_run_status_and_failure(project, rbdm):
-    done = rbdm("run", "params/demo.yaml", "--only", "06_trainee.mask=mean")
+    done = rbdm("run", "params/sets/demo.yaml", "--only", "06_trainee.mask=mean")
     assert done.exit_code == 0, done.stderr
     (last,) = [l for l in done.stdout.splitlines() if l.startswith("[1/1] 06_trainee.mask=mean: done in ")]
     assert " on CPU (" in last and last.endswith(", without TensorFlow)")
     assert "mask is mean" in (project/"outputs/demo/notebooks/06_trainee.mask=mean.ipynb").read_text()
     again = rbdm("run", "demo", "--only", "06_trainee.mask=mean", cwd="nbs")  # from a folder below, by bare name
     assert again.exit_code == 0 and "[1/1] 06_trainee.mask=mean: up to date" in again.stdout
-    lines = rbdm("status", "params/demo.yaml").stdout.splitlines()
-    assert lines[0] == "params/demo.yaml:" and lines[1].split() == ["notebook", "run", "state", "why"]
+    lines = rbdm("status", "params/sets/demo.yaml").stdout.splitlines()
+    assert lines[0] == "params/sets/demo.yaml:" and lines[1].split() == ["notebook", "run", "state", "why"]
     assert [l.split()[2] for l in lines[2:]] == ["missing", "missing", "there"]
 
     failed = process("run", "demo", "--set", "06_trainee.mask=negative", cwd=project)
     assert failed.returncode == 1
-    errors = [l for l in failed.stderr.splitlines() if not l.startswith("[IPKernelApp]")]  # on a busy machine a dying kernel may add its own
+    # on a busy machine a dying kernel may add its own
+    errors = [l for l in failed.stderr.splitlines() if not l.startswith("[IPKernelApp]")]
     copy = "outputs/demo+06_trainee.mask=negative/notebooks/06_trainee.mask=negative.ipynb"
     assert errors == [f"Error: 06_trainee.mask=negative failed in cell 3: AssertionError: too dark; see {copy}"]
     assert "too dark" in (project/copy).read_text()
@@ -99,7 +111,8 @@ def test_changed_runs_have_a_set_of_their_own(project, rbdm):
     files = {f: f.read_bytes() for f in (project/"outputs/demo").rglob("*") if f.is_file() and "store" not in f.parts}
     done = rbdm("run", "demo", "--only", "06_trainee", "--set", "mask=mean")
     assert done.exit_code == 0 and "results go to outputs/demo+mask=mean\n" in done.stdout
-    assert {f: f.read_bytes() for f in (project/"outputs/demo").rglob("*") if f.is_file() and "store" not in f.parts} == files
+    assert {f: f.read_bytes() for f in (project/"outputs/demo").rglob("*") if f.is_file()
+            and "store" not in f.parts} == files
     (state,) = [l for l in rbdm("status", "demo+mask=mean").stdout.splitlines() if "06_trainee" in l]
     assert state.split() == ["06_trainee", "06_trainee.mask=mean", "there"]
     assert "outputs/demo+mask=mean:\n" in rbdm("status").stdout
@@ -118,24 +131,28 @@ def test_a_gpu_that_is_not_there_is_refused_before_anything_runs(project, rbdm):
 
 
 def test_a_broken_set_does_not_hide_behind_a_traceback(project, rbdm):
-    (project/"params"/"bad.yaml").write_text("name: bad\nnotebooks:\n  06_trainee: {mask: off}\n")
-    done = rbdm("run", "params/bad.yaml")
-    assert done.exit_code == 2 and done.stderr == "Error: params/bad.yaml:3: mask must be str, got False\n"
-    (project/"params"/"bad.yaml").unlink()
+    (project/"params"/"sets"/"bad.yaml").write_text("name: bad\nnotebooks:\n  06_trainee: {mask: off}\n")
+    done = rbdm("run", "params/sets/bad.yaml")
+    assert done.exit_code == 2 and done.stderr == "Error: params/sets/bad.yaml:3: mask must be str, got False\n"
+    (project/"params"/"sets"/"bad.yaml").unlink()
 
 
 def test_params_lists_defaults_and_choices(project, rbdm):
     done = rbdm("params", "06_trainee")
-    assert done.stdout.splitlines()[2].split(maxsplit=3) == ["mask", "str", "'mean'", "what to hide; one of: none, mean, negative"]
+    assert done.stdout.splitlines()[2].split(maxsplit=3) == ["mask", "str", "'mean'",
+                                                             "what to hide; one of: none, mean, negative"]
 
 
 def test_readme_is_deterministic(project, rbdm):
     text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
-    cells = [text("# RBDM\n\n![process](../outputs/demo/figures/f.png) and [a notebook](01_one.ipynb)"), code("#| eval: false\nload('folder')")]
+    cells = [text("# RBDM\n\n![process](../outputs/demo/figures/f.png) and [a notebook](01_one.ipynb)"),
+             code("#| eval: false\nload('folder')")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), project/"nbs"/"index.ipynb")
     assert rbdm("readme", "--check").exit_code == 1
     assert rbdm("readme").exit_code == 0
     first = (project/"README.md").read_bytes()
     assert rbdm("readme", "--check").exit_code == 0 and rbdm("readme").exit_code == 0
     assert first == (project/"README.md").read_bytes()
-    assert first.decode() == "# RBDM\n\n![process](outputs/demo/figures/f.png) and [a notebook](nbs/01_one.ipynb)\n\n```python\nload('folder')\n```\n"
+    assert (first.decode()
+            == "# RBDM\n\n![process](outputs/demo/figures/f.png) and [a "
+               "notebook](nbs/01_one.ipynb)\n\n```python\nload('folder')\n```\n")

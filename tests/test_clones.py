@@ -35,7 +35,8 @@ def output(path): return nbformat.read(path, as_version=4).cells[0].outputs[0]["
 @pytest.mark.parametrize("where", ["nbs", "params"])
 def test_importing_the_other_library_is_refused(clone, where):
     done = python("-c", "import rbdm_nb", cwd=clone/where, library=REPOSITORY)
-    assert done.returncode and f"ImportError: this is the clone {clone}, but rbdm_nb comes from {REPOSITORY}," in done.stderr
+    refused = f"ImportError: this is the clone {clone}, but rbdm_nb comes from {REPOSITORY},"
+    assert done.returncode and refused in done.stderr
     assert "make setup" in done.stderr and f"PYTHONPATH={clone}" in done.stderr
     assert python("-c", "import rbdm_nb", cwd=clone/where, library=clone).returncode == 0
     assert python("-c", "import rbdm_nb", cwd=clone.parent, library=REPOSITORY).returncode == 0
@@ -57,4 +58,5 @@ def test_the_command_takes_the_library_of_the_clone_that_it_is_in(clone):
     done = python(clone.parent/"rbdm", "run", "two", cwd=clone, library=REPOSITORY)
     assert done.returncode == 0, done.stderr
     assert f"rbdm: with the library of {clone}" in done.stderr
-    assert output(clone/"outputs"/"two"/"notebooks"/"01_small.ipynb") == "rbdm_nb/__init__.py"    # without the clone's path
+    executed = clone/"outputs"/"two"/"notebooks"/"01_small.ipynb"
+    assert output(executed) == "rbdm_nb/__init__.py"    # without the clone's path

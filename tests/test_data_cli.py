@@ -9,7 +9,8 @@ from rbdm_nb.corpora.datasets import CORPORA
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SMALL = {"ckplus": 12, "affectnet": 120}
-MADE = [("ferplus", ()), ("ferplus", ("--release", "fer2013.csv")), ("folder", ()), ("folder", ("--release", "csv")), ("folder", ("--release", "parquet")),
+MADE = [("ferplus", ()), ("ferplus", ("--release", "fer2013.csv")), ("folder", ()), ("folder", ("--release", "csv")),
+        ("folder", ("--release", "parquet")),
         ("affectnet", ()), ("affectnet", ("--release", "affectnet8")), ("ckplus", ()), ("rafdb", ())]
 
 
@@ -30,7 +31,9 @@ def faces(tmp_path_factory):
 
 def process(*args, cwd):
     code = "from rbdm_nb.roof.cli import main; main(prog_name='rbdm')"
-    return subprocess.run([sys.executable, "-c", code, *args], cwd=cwd, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=300)
+    return subprocess.run([sys.executable, "-c", code, *args], cwd=cwd,
+                          env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True,
+                          timeout=300)
 
 
 # --- every corpus
@@ -45,7 +48,8 @@ def test_fake_then_check(rbdm, name, more):
     made = rbdm("data", "fake", name, "--out", "some/corpus", "--seed", 3, *n, *more)
     assert made.exit_code == 0 and "rbdm data check" in made.stdout, made.stderr
     done = rbdm("data", "check", name, "--root", "some/corpus", *(("--option", "folds=3") if name == "ckplus" else ()))
-    assert done.exit_code == 0 and done.stdout.startswith(f"{name} in ") and done.stdout.endswith("\nusable\n"), done.stdout + done.stderr
+    assert (done.exit_code == 0 and done.stdout.startswith(f"{name} in ")
+            and done.stdout.endswith("\nusable\n")), done.stdout + done.stderr
     head = next(line for line in done.stdout.splitlines() if line.startswith("class "))
     assert "train" in head and ("(published)" in head) == (name != "folder")
     again = rbdm("data", "fake", name, "--out", "some/corpus")
@@ -67,28 +71,39 @@ def test_bad_files_are_listed(rbdm, faces, tmp_path):
     for f in (tmp_path / "c").glob("*/*.png"):
         if f.parent.name != "sad": f.write_bytes(b"")
     done = rbdm("data", "check", "folder", "--root", tmp_path / "c")
-    assert done.exit_code == 0 and "28 cannot be used:" in done.stdout and "  and 8 more; --all lists them" in done.stdout and done.stdout.endswith("usable\n")
+    assert (done.exit_code == 0 and "28 cannot be used:" in done.stdout
+            and "  and 8 more; --all lists them" in done.stdout and done.stdout.endswith(
+        "usable\n"))
     assert sum(line.startswith("  ") for line in done.stdout.splitlines()) == 21
     everything = rbdm("data", "check", "folder", "--root", tmp_path / "c", "--all").stdout
-    assert everything.count("the file is empty") == 24 and everything.count("unknown label 'hapy'; did you mean 'happy'?") == 4 and "--all" not in everything
+    assert everything.count("the file is empty") == 24 and everything.count("unknown label 'hapy'; did you mean "
+                                                                            "'happy'?") == 4 and "--all" not in everything
 
 
 def test_what_cannot_be_used_at_all(rbdm, faces, tmp_path):
     for empty in sorted(faces.rglob("*.png")):
-        place = tmp_path / "c" / empty.relative_to(faces); place.parent.mkdir(parents=True, exist_ok=True); place.write_bytes(b"")
+        place = tmp_path / "c" / empty.relative_to(faces)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"")
     done = rbdm("data", "check", "folder", "--root", tmp_path / "c")
     assert done.exit_code == 1 and done.stdout.endswith("not usable: no images in train, valid\n")
     (tmp_path / "empty").mkdir()
-    for name in CORPORA[1:]:
+    for name in list(CORPORA)[1:]:
         done = rbdm("data", "check", name, "--root", tmp_path / "empty")
-        assert done.exit_code == 1 and done.stdout.splitlines()[1].startswith("not usable: ") and done.stderr == "" and len(done.stdout.splitlines()) == 2, (name, done.stdout)
+        assert (done.exit_code == 1 and done.stdout.splitlines()[1].startswith("not usable: ") and done.stderr == ""
+                and len(done.stdout.splitlines()) == 2), (name, done.stdout)
 
 
 def test_options_reach_the_corpus(rbdm, faces):
-    done = rbdm("data", "check", "folder", "--root", faces, "--option", "valid_fraction=2.5e-1", "--option", "test_fraction=0.25", "--option", "classes=[sad, happy, joyless, neutral, surprise, fear, disgust, anger, contempt]")
+    done = rbdm("data", "check", "folder", "--root", faces, "--option", "valid_fraction=2.5e-1", "--option",
+                "test_fraction=0.25", "--option",
+                "classes=[sad, happy, joyless, neutral, surprise, fear, disgust, anger, contempt]")
     assert done.exit_code == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()[2:]]
-    assert lines[0] == ["class", "train", "valid", "test"] and lines[1] == ["sad", "2", "1", "1"] and lines[3] == ["joyless", "0", "0", "0"] and lines[10] == ["all", "16", "8", "8"]
+    assert lines[0] == ["class", "train", "valid", "test"] and lines[1] == ["sad", "2", "1",
+                                                                            "1"] and lines[3] == ["joyless", "0", "0",
+                                                                                                  "0"] and lines[10] == [
+                                                                                                      "all", "16", "8", "8"]
 
 
 # --- wrong use
@@ -99,10 +114,13 @@ def test_options_reach_the_corpus(rbdm, faces):
     (("check", "affectnet", "--root", "nowhere"), "Manually_Annotated"),
     (("check", "folder", "--root", "file"), "file is a file; root is the folder that holds the corpus"),
     (("check", "synthetic", "--root", "."), "nothing on disk to check"),
-    (("check", "folder", "--root", "faces", "--option", "clases=found"), "folder has no option 'clases'; did you mean 'classes'?"),
-    (("check", "folder", "--root", "faces", "--option", "duplicates=dropp"), "duplicates='dropp'; did you mean 'drop'?"),
+    (("check", "folder", "--root", "faces", "--option", "clases=found"),
+     "folder has no option 'clases'; did you mean 'classes'?"),
+    (("check", "folder", "--root", "faces", "--option", "duplicates=dropp"),
+     "duplicates='dropp'; did you mean 'drop'?"),
     (("check", "folder", "--root", "faces", "--option", "classes"), "--option classes: write key=value"),
-    (("check", "folder", "--root", "faces", "--option", "classes=[a, b"), "cannot read the value; lists are written [a, b]"),
+    (("check", "folder", "--root", "faces", "--option", "classes=[a, b"),
+     "cannot read the value; lists are written [a, b]"),
     (("describe", "rafbd"), "unknown corpus 'rafbd'; did you mean 'rafdb'?"),
     (("fake", "synthetic", "--out", "x"), "there is nothing to write"),
     (("fake", "folder", "--out", "."), ". is not empty"),
@@ -130,10 +148,14 @@ def test_help_has_examples(rbdm):
 
 
 def test_nothing_here_loads_tensorflow(tmp_path):
-    code = "import sys; from rbdm_nb.roof.cli import main; main(['data', 'describe'], standalone_mode=False); sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL).returncode == 0
-    code = "import sys; from rbdm_nb.roof.cli import main; main(['data', '--help'], standalone_mode=False); sys.exit(bool({'pandas', 'numpy', 'tensorflow'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL).returncode == 0
+    code = ("import sys; from rbdm_nb.roof.cli import main; main(['data', 'describe'], standalone_mode=False); "
+            "sys.exit('tensorflow' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                          stdout=subprocess.DEVNULL).returncode == 0
+    code = ("import sys; from rbdm_nb.roof.cli import main; main(['data', '--help'], standalone_mode=False); "
+            "sys.exit(bool({'pandas', 'numpy', 'tensorflow'} & set(sys.modules)))")
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                          stdout=subprocess.DEVNULL).returncode == 0
 
 
 def test_a_process_of_its_own_gives_the_status(tmp_path):

@@ -6,7 +6,8 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from rbdm_nb.corpora import datasets, images as images_module
-from rbdm_nb.corpora.datasets import (CORPORA, Check, Corpus, LazyImages, Problems, check, corpus_module, decode, find_rows, header_shapes, in_both, inside, load, read_csv,
+from rbdm_nb.corpora.datasets import (CORPORA, Check, Corpus, LazyImages, Problems, check, corpus_module, decode,
+                                      find_rows, header_shapes, in_both, inside, load, read_csv,
                               read_images, resized, stratified, twin_lines, twins, without_twins)
 from rbdm_nb.corpora.images import RowFile, compact, each, fit, indexed, square
 
@@ -38,7 +39,9 @@ def test_16_bit_colour_keeps_the_high_byte():
     # written by hand: Pillow cannot write 16-bit RGB
     rows = b"".join(b"\0" + (line.astype(">u2") * 256 + 77).astype(">u2").tobytes() for line in RGB)
     chunk = lambda kind, data: struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 48, 16, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 48, 16, 2, 0, 0,
+                                                            0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND",
+                                                                b"")
     assert (decode(png) == RGB).all()
 
 
@@ -67,14 +70,16 @@ def test_one_bit_is_0_and_255():
 
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_32_bit_is_refused(mode):
-    with pytest.raises(ValueError, match="x.tif.*32-bit"): decode(encoded(Image.fromarray(RAMP).convert(mode), "TIFF"), "x.tif")
+    with pytest.raises(ValueError, match="x.tif.*32-bit"):
+        decode(encoded(Image.fromarray(RAMP).convert(mode), "TIFF"), "x.tif")
 
 
 def test_orientation_is_obeyed_and_several_pages_are_refused():
     exif = Image.Exif(); exif[0x0112] = 6
     assert decode(encoded(RAMP, "JPEG", exif=exif)).shape == (40, 48, 1)
     frames = [Image.fromarray(np.full((4, 4), v, np.uint8)) for v in (10, 200)]
-    with pytest.raises(ValueError, match="x.tif: the file holds 2 pages.*save one"): decode(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]), "x.tif")
+    with pytest.raises(ValueError, match="x.tif: the file holds 2 pages.*save one"):
+        decode(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]), "x.tif")
 
 
 def test_shrinking_averages_areas():
@@ -93,11 +98,13 @@ def area_mean(a, size):
 @pytest.mark.parametrize("side, size", [(48, 24), (48, 6), (45, 15), (50, 10)])
 def test_whole_blocks_are_averaged(side, size):
     a = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
-    assert np.abs(fit(Image.fromarray(a), size) - area_mean(a, size)).max() < .6      # Pillow's fixed point rounds to the nearest but for .06
+    # Pillow's fixed point rounds to the nearest but for .06
+    assert np.abs(fit(Image.fromarray(a), size) - area_mean(a, size)).max() < .6
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.integers(1, 120), st.integers(1, 120), st.integers(1, 120), st.sampled_from(["L", "RGB"]), st.integers(0, 255))
+@given(st.integers(1, 120), st.integers(1, 120), st.integers(1, 120), st.sampled_from(["L", "RGB"]),
+       st.integers(0, 255))
 def test_any_size_fits(w, h, size, mode, value):
     "What is even stays even, and a slope stays a slope of the same middle."
     assert (fit(Image.new(mode, (w, h), value if mode == "L" else (value,) * 3), size) == value).all()
@@ -112,7 +119,8 @@ def test_cut_to_a_box():
     assert (decode(encoded(RGB), box=(4, 6, 10, 20)) == RGB[6:26, 0:20]).all()            # made square, moved inside
     assert (decode(encoded(RGB), box=(-5, -5, 20, 20)) == RGB[:20, :20]).all()
     assert decode(encoded(RGB), image_size=7, box=(4, 6, 10, 20)).shape == (7, 7, 3)
-    assert (decode(encoded(RGB), image_size=5, box=(10, 10, 20, 20)) == np.round(area_mean(RGB[10:30, 10:30], 5) + 1e-6)).mean() > .9
+    assert (decode(encoded(RGB), image_size=5,
+                   box=(10, 10, 20, 20)) == np.round(area_mean(RGB[10:30, 10:30], 5) + 1e-6)).mean() > .9
     for box in ((40, 0, 5, 5), (0, -9, 5, 9), (0, 0, 0, 5), (np.nan, 0, 5, 5)):
         with pytest.raises(ValueError, match="a.png.*outside"): decode(encoded(RGB), "a.png", box=box)
 
@@ -127,7 +135,8 @@ def test_truncated_files_are_refused(format, part):
     with pytest.raises(ValueError, match="face.img"): decode(data[:int(len(data) * part)], "face.img")
 
 
-@pytest.mark.parametrize("data, why", [(b"", "empty"), (b"<html>not found</html>", "not an image"), (b"\x89PNG\r\n\x1a\n", "face.png"), (b"%!PS-Adobe-3.0 EPSF", "not an image")])
+@pytest.mark.parametrize("data, why", [(b"", "empty"), (b"<html>not found</html>", "not an image"),
+                                       (b"\x89PNG\r\n\x1a\n", "face.png"), (b"%!PS-Adobe-3.0 EPSF", "not an image")])
 def test_empty_and_foreign_files(data, why):
     with pytest.raises(ValueError, match=why): decode(data, "face.png")
 
@@ -135,7 +144,8 @@ def test_empty_and_foreign_files(data, why):
 def test_a_bomb_is_refused_before_it_is_unpacked():
     for side in (9_000, 60_000):
         head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-        png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + head + struct.pack(">I", zlib.crc32(b"IHDR" + head))
+        png = (b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + head
+               + struct.pack(">I", zlib.crc32(b"IHDR" + head)))
         body = zlib.compress(b"\0" * 1000)
         png += struct.pack(">I", len(body)) + b"IDAT" + body + struct.pack(">I", zlib.crc32(b"IDAT" + body))
         with pytest.raises(ValueError, match="bomb.png"): decode(png, "bomb.png")
@@ -167,26 +177,35 @@ def test_on_demand_equals_in_memory(files, monkeypatch):
     monkeypatch.setattr(datasets, "MEMORY", 0)
     lazy, good = read_images(files, names, problems, image_size=20)
     assert isinstance(kept, np.ndarray) and isinstance(lazy, LazyImages) and good.all() and not problems
-    assert (lazy[:] == kept).all() and (lazy[[5, 2]] == kept[[5, 2]]).all() and (lazy[7] == kept[7]).all() and (lazy[-1] == kept[-1]).all()
+    assert (lazy[:] == kept).all() and (lazy[[5, 2]]
+                                        == kept[[5, 2]]).all() and (lazy[7] == kept[7]).all() and (lazy[-1] == kept[-1]).all()
     mask = np.arange(70) % 3 == 0
     assert (lazy[mask] == kept[mask]).all() and (lazy.take(mask)[::2] == kept[mask][::2]).all()
     corpora = [Corpus(x, np.arange(70) % 2, ("a", "b"), names) for x in (kept, lazy)]
-    assert corpora[0].digest == corpora[1].digest and corpora[0][mask].digest == corpora[1][mask].digest != corpora[0].digest
+    assert (corpora[0].digest == corpora[1].digest
+            and corpora[0][mask].digest == corpora[1][mask].digest != corpora[0].digest)
     assert corpora[1].subset(9).digest == corpora[0].subset(9).digest
 
 
 @pytest.mark.parametrize("memory", [0, 1e9])
 def test_bad_files_are_left_out_and_named(files, monkeypatch, memory):
     monkeypatch.setattr(datasets, "MEMORY", memory)
-    files[3].write_bytes(b""); files[8].write_bytes(files[8].read_bytes()[:60]); files[9].unlink(); files[10].write_text("no image"); files[11].unlink(); files[11].mkdir()
+    files[3].write_bytes(b"")
+    files[8].write_bytes(files[8].read_bytes()[:60])
+    files[9].unlink()
+    files[10].write_text("no image")
+    files[11].unlink()
+    files[11].mkdir()
     problems = Problems()
     images, good = read_images(files, [p.name for p in files], problems)
     assert [n for n, _ in problems] == [f"{k}.png" for k in (3, 8, 9, 10, 11)] and len(images) == good.sum() == 65
     assert (images[3] == decode(files[4].read_bytes())).all()
-    for word, (_, reason) in zip(("empty", "damaged", "not found", "not an image", "cannot be read"), problems): assert word in reason
+    for word, (_, reason) in zip(("empty", "damaged", "not found", "not an image", "cannot be read"), problems):
+        assert word in reason
     with pytest.raises(ValueError, match="5 cannot be used"): problems.settle("error", "toy")
     with pytest.raises(FileNotFoundError): Problems(problems[2:3]).settle("error", "toy")
-    with pytest.warns(UserWarning, match="5 left out"): assert list(problems.settle("skip", "toy").columns) == ["name", "reason"]
+    with pytest.warns(UserWarning, match="5 left out"):
+        assert list(problems.settle("skip", "toy").columns) == ["name", "reason"]
     with pytest.raises(ValueError, match="did you mean 'skip'"): problems.settle("skipp", "toy")
 
 
@@ -213,11 +232,14 @@ def test_what_is_known_about_files_is_not_read_again(files, monkeypatch, tmp_pat
     assert sorted(read) == sorted(names)
     read.clear(); problems = Problems()
     again, good = read_images(files, names, problems, image_size=20)
-    assert read == ["9.png"] and [n for n, _ in problems] == ["9.png"] and (again[:] == first[0][:]).all() and (good == first[1]).all()
+    assert (read == ["9.png"] and [n for n, _ in problems] == ["9.png"] and (again[:] == first[0][:]).all()
+            and (good == first[1]).all())
     read.clear()
     files[3].write_bytes(encoded(RAMP + np.uint8(99))); os.utime(files[5], ns=(1, 1)); files[7].unlink()
     again, _ = read_images(files, names, Problems(), image_size=20)
-    assert sorted(read) == ["3.png", "5.png", "7.png", "9.png"] and (again[3] == decode(files[3].read_bytes(), image_size=20)).all() and len(again) == 68
+    assert sorted(read) == ["3.png", "5.png", "7.png",
+                            "9.png"] and (again[3] == decode(files[3].read_bytes(),
+                                                             image_size=20)).all() and len(again) == 68
     read.clear()
     read_images(files, names, Problems(), image_size=21)
     assert len(read) == 70
@@ -254,7 +276,8 @@ def test_an_interrupted_index_goes_on(files, monkeypatch, tmp_path):
 def test_rows_that_cannot_be_written_are_not_trusted(tmp_path):
     file = RowFile(tmp_path / "rows", (4,), np.float32)
     rows = [file.add(np.full(4, k)) for k in range(3)]
-    assert [file.read(r)[0] for r in rows] == [0, 1, 2] and RowFile(tmp_path / "rows", (4,), np.float32).read(rows[1])[3] == 1
+    assert [file.read(r)[0] for r in rows] == [0, 1, 2] and RowFile(tmp_path / "rows", (4,),
+                                                                    np.float32).read(rows[1])[3] == 1
     file.file.close(); file.file = open(tmp_path / "rows", "rb", buffering=0)
     assert file.add(np.zeros(4)) == -1
     os.truncate(tmp_path / "rows", 20)
@@ -321,7 +344,8 @@ def test_what_is_no_corpus(corpus):
 def test_subsets_are_stratified(corpus, n):
     part = corpus.subset(n, seed=3)
     counts = part.counts().to_numpy()
-    assert len(part) == n and (counts[:3] >= 1).all() and counts[3] == 0 and (np.diff([int(x[1:]) for x in part.names]) > 0).all()
+    assert (len(part) == n and (counts[:3] >= 1).all() and counts[3] == 0
+            and (np.diff([int(x[1:]) for x in part.names]) > 0).all())
     if n >= 50: assert (abs(counts - corpus.counts() * n / 100) <= 1).all()
     assert part.digest == corpus.subset(n, seed=3).digest
 
@@ -344,8 +368,10 @@ def test_subset_limits(corpus):
 
 def test_digest_sees_everything(corpus):
     changed = corpus.images.copy(); changed[50, 1, 1] ^= 1
-    digests = {c.digest for c in (corpus, replace(corpus, images=changed), replace(corpus, labels=corpus.labels[::-1].copy()),
-                                  replace(corpus, names=[f"m{i}" for i in range(100)]), replace(corpus, classes=("a", "b", "c", "e")), corpus[::-1])}
+    digests = {c.digest for c in (corpus, replace(corpus, images=changed),
+                                  replace(corpus, labels=corpus.labels[::-1].copy()),
+                                  replace(corpus, names=[f"m{i}" for i in range(100)]),
+                                  replace(corpus, classes=("a", "b", "c", "e")), corpus[::-1])}
     assert len(digests) == 6
 
 
@@ -354,9 +380,12 @@ def test_digest_sees_everything(corpus):
 def test_names_stay_inside(tmp_path):
     root = tmp_path / "corpus"; (root / "sub").mkdir(parents=True)
     (tmp_path / "secret.png").write_bytes(encoded(RAMP)); (tmp_path / "corpus2").mkdir()
-    (root / "link.png").symlink_to(tmp_path / "secret.png"); (root / "dir").symlink_to(tmp_path / "corpus2"); (root / "ok.png").symlink_to(root / "sub" / "x.png")
+    (root / "link.png").symlink_to(tmp_path / "secret.png")
+    (root / "dir").symlink_to(tmp_path / "corpus2")
+    (root / "ok.png").symlink_to(root / "sub" / "x.png")
     assert inside(root, "sub/x.png") and inside(root, "ok.png") and inside(root, "..hidden.png")
-    for name in ("../secret.png", "sub/../../secret.png", "..\\secret.png", str(tmp_path / "secret.png"), "C:\\x.png", "\\\\host\\x.png", "link.png", "dir/x.png", "a\0b.png", "..", "", "  "):
+    for name in ("../secret.png", "sub/../../secret.png", "..\\secret.png", str(tmp_path / "secret.png"), "C:\\x.png",
+                 "\\\\host\\x.png", "link.png", "dir/x.png", "a\0b.png", "..", "", "  "):
         with pytest.raises(ValueError): inside(root, name)
 
 
@@ -365,7 +394,8 @@ def test_csv_in_odd_forms(tmp_path):
     path.write_bytes("\ufeff name , label\r\nä.png,happy\r\n\r\n\"b,c.png\",sad\r\n".encode())
     t = read_csv(path, ("name", "label"))
     assert list(t["name"]) == ["ä.png", "b,c.png"] and list(t.index) == [2, 4]
-    for text, why in ((b"", "empty"), (b"a,b\n1,2\n", "no column 'name'"), (b"name,label,label\n", "twice"), (b"name,label\n\xff\xfe,x\n", "UTF-8"), (b"name,label\nx\n", "line 2: 1 fields")):
+    for text, why in ((b"", "empty"), (b"a,b\n1,2\n", "no column 'name'"), (b"name,label,label\n", "twice"),
+                      (b"name,label\n\xff\xfe,x\n", "UTF-8"), (b"name,label\nx\n", "line 2: 1 fields")):
         path.write_bytes(text)
         with pytest.raises(ValueError, match=why): read_csv(path, ("name", "label"))
     path.write_bytes(b"name,label\n\"" + b"x" * 200_000)
@@ -398,7 +428,9 @@ def test_every_corpus_module_offers_the_same(tmp_path):
 def test_usable_means_images_in_every_split():
     table = lambda **rows: pd.DataFrame(rows, ["happy", "sad"]).T.rename_axis("split")
     assert Check("x", table(train=[1, 0], valid=[0, 2]), None).usable
-    for counts in (table(train=[0, 0]), table(valid=[1, 1]), table(train=[1, 1], valid=[0, 0]), table(train=[1, 1]).iloc[:0]): assert not Check("x", counts, None).usable
+    for counts in (table(train=[0, 0]), table(valid=[1, 1]), table(train=[1, 1], valid=[0, 0]),
+                   table(train=[1, 1]).iloc[:0]):
+        assert not Check("x", counts, None).usable
 
 
 # --- twins
@@ -408,23 +440,27 @@ def flat(values, side=4): return np.array(values, np.uint8)[:, None, None, None]
 
 def parts(learn, judge, **kw):
     "A training and a validation set of flat images, of (value, label) each."
-    make = lambda rows, split: Corpus(flat([v for v, _ in rows], **kw), [l for _, l in rows], ("a", "b"), [f"{split}{k}" for k in range(len(rows))], split)
+    make = lambda rows, split: Corpus(flat([v for v, _ in rows], **kw), [l for _, l in rows], ("a", "b"),
+                                      [f"{split}{k}" for k in range(len(rows))], split)
     return make(learn, "train"), make(judge, "valid")
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=1, max_size=12), st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=1, max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=1, max_size=12),
+       st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=1, max_size=12))
 def test_twins_are_those_of_equal_pixels(learn, judge):
     train, valid = parts(learn, judge)
     values = {f"train{k}": v for k, (v, _) in enumerate(learn)} | {f"valid{k}": v for k, (v, _) in enumerate(judge)}
     found = twins(train, valid)
-    assert {frozenset(g["name"]) for _, g in found.groupby("picture")} == {frozenset(n for n in values if values[n] == v) for v in values.values() if sum(w == v for w in values.values()) > 1}
+    assert {frozenset(g["name"]) for _, g in found.groupby("picture")} == {frozenset(n for n in values
+                                                                                     if values[n] == v) for v in values.values() if sum(w == v for w in values.values()) > 1}
     both = in_both(valid, train)
     assert both.tolist() == [v in {w for w, _ in learn} for v, _ in judge]
     rest = without_twins(valid, train)
     assert len(rest) + len(rest.skipped) == len(valid) and not in_both(rest, train).any()
     lines = twin_lines(found, {"train": len(train), "valid": len(valid)})
-    assert any(f"{both.sum()} of {len(valid)} valid pictures stand in train too" in line for line in lines) == bool(both.any())
+    assert any(f"{both.sum()} of {len(valid)} valid pictures stand in train too" in line
+               for line in lines) == bool(both.any())
     labels = {}
     for v, l in learn + judge: labels.setdefault(v, set()).add(l)
     apart = sum(len(x) > 1 for x in labels.values())
@@ -433,7 +469,8 @@ def test_twins_are_those_of_equal_pixels(learn, judge):
 
 def test_twins_of_images_on_demand_and_of_other_shapes(files, monkeypatch, tmp_path):
     monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
-    files[5].write_bytes(encoded(RAMP)); files[6].write_bytes(encoded(Image.fromarray(RAMP), "BMP"))     # other bytes, the same pixels
+    # other bytes, the same pixels
+    files[5].write_bytes(encoded(RAMP)); files[6].write_bytes(encoded(Image.fromarray(RAMP), "BMP"))
     seen = []
     for memory in (1e9, 0):
         monkeypatch.setattr(datasets, "MEMORY", memory)
@@ -452,19 +489,27 @@ def with_twins(tmp_path):
     for split, n in (("train", 6), ("valid", 3)):
         for label in ("happy", "sad"):
             (tmp_path / split / label).mkdir(parents=True)
-            for k in range(n): Image.fromarray(g.integers(0, 256, (16, 16), np.uint8)).save(tmp_path / split / label / f"{split}{label}{k}.png")
+            for k in range(n):
+                Image.fromarray(g.integers(0, 256, (16, 16),
+                                           np.uint8)).save(tmp_path / split / label / f"{split}{label}{k}.png")
     put = lambda a, b: Image.open(tmp_path / a).save(tmp_path / b)
-    put("train/happy/trainhappy0.png", "valid/happy/again.png"); put("train/sad/trainsad1.png", "train/sad/again.bmp"); put("train/sad/trainsad2.png", "train/happy/other.png")
+    put("train/happy/trainhappy0.png", "valid/happy/again.png")
+    put("train/sad/trainsad1.png", "train/sad/again.bmp")
+    put("train/sad/trainsad2.png", "train/happy/other.png")
     return tmp_path
 
 
 def test_check_counts_twins_and_load_leaves_them_out(with_twins):
     notes = check("folder", with_twins).notes
-    for said in ("1 of 7 valid pictures stand in train too (happy 1): valid/happy/again.png as train/happy/trainhappy0.png", "2 of 14 train pictures repeat another one of train",
-                 "1 pictures have copies with different labels: train/happy/other.png (train) happy, train/sad/trainsad2.png (train) sad"):
+    for said in ("1 of 7 valid pictures stand in train too (happy 1): valid/happy/again.png as "
+                 "train/happy/trainhappy0.png", "2 of 14 train pictures repeat another one of train",
+                 "1 pictures have copies with different labels: train/happy/other.png (train) happy, "
+                 "train/sad/trainsad2.png (train) sad"):
         assert any(said in note for note in notes), notes
     whole, rest = load("folder", with_twins, "valid"), load("folder", with_twins, "valid", drop_twins=True)
-    assert len(whole) == 7 and len(rest) == 6 and rest.skipped["reason"].iloc[-1] == "valid/happy/again.png: the same picture as train/happy/trainhappy0.png of train"
+    assert (len(whole) == 7 and len(rest) == 6
+            and rest.skipped["reason"].iloc[-1]
+            == "valid/happy/again.png: the same picture as train/happy/trainhappy0.png of train")
     assert len(load("folder", with_twins, drop_twins=True)) == 14
 
 
@@ -472,17 +517,25 @@ def test_check_counts_twins_and_load_leaves_them_out(with_twins):
 
 def test_names_that_two_pictures_share_are_refused():
     names = ["a/1.png", "b/1.png", "b/2.jpg", "x.png", "x.png#2", "t.parquet#0", "t.parquet#1", "e\u0301.png"]
-    assert find_rows(names, ["b/1.png", "a/1.png", "2.png", "t.parquet#1", "c\\2.bmp", "\u00e9"][:4]).tolist() == [1, 0, 2, 6]
-    assert find_rows(names, ["\u00e9.jpg", "2"]).tolist() == [7, 2] and find_rows(names, ["x.png#2", "x.png", "x.png"]).tolist() == [4, 3, 3] and not len(find_rows(names, []))
-    for wanted, why in ((["1.png"], "2 images have this name .a/1.png, b/1.png"), (["c/1.jpg", "b/2.jpg"], "1 of 2 names are"), (["x.png"], "x.png, x.png#2"), (["x"], "ambiguous"),
-                        (["t"], "ambiguous"), (["2", "b/2.jpg"], "'2' and 'b/2.jpg' are both 'b/2.jpg'"), (["b/3.jpg"], "no image 'b/3.jpg'; did you mean 'b/2.jpg'")):
+    assert find_rows(names, ["b/1.png", "a/1.png", "2.png", "t.parquet#1", "c\\2.bmp",
+                             "\u00e9"][:4]).tolist() == [1, 0, 2, 6]
+    assert find_rows(names, ["\u00e9.jpg", "2"]).tolist() == [7, 2] and find_rows(names, ["x.png#2", "x.png",
+                                                                                          "x.png"]).tolist() == [4, 3, 3] and not len(find_rows(names, []))
+    for wanted, why in ((["1.png"], "2 images have this name .a/1.png, b/1.png"),
+                        (["c/1.jpg", "b/2.jpg"], "1 of 2 names are"), (["x.png"], "x.png, x.png#2"),
+                        (["x"], "ambiguous"),
+                        (["t"], "ambiguous"), (["2", "b/2.jpg"], "'2' and 'b/2.jpg' are both 'b/2.jpg'"),
+                        (["b/3.jpg"], "no image 'b/3.jpg'; did you mean 'b/2.jpg'")):
         with pytest.raises(ValueError, match=f"faces.*{why}"): find_rows(names, wanted, "faces")
 
 
 @settings(max_examples=80, deadline=None, derandomize=True)
-@given(st.lists(st.text("ab/.#2", min_size=1, max_size=6), min_size=1, max_size=8, unique=True), st.lists(st.text("ab/.#2", max_size=6), max_size=4))
+@given(st.lists(st.text("ab/.#2", min_size=1, max_size=6), min_size=1, max_size=8, unique=True),
+       st.lists(st.text("ab/.#2", max_size=6), max_size=4))
 def test_any_names_are_found_or_refused(names, wanted):
     asked = set(wanted)
     try: rows = find_rows(names, wanted)
     except ValueError as e: assert "ambiguous" in str(e) or "no image" in str(e) or "both" in str(e)
-    else: assert all(n not in names or names[i] == n for n, i in zip(wanted, rows)) and len(set(rows.tolist())) == len(asked)
+    else:
+        assert all(n not in names or names[i] == n for n,
+                   i in zip(wanted, rows)) and len(set(rows.tolist())) == len(asked)

@@ -19,7 +19,8 @@ HAPPY, SAD, UNKNOWN, NF = ([10 * (c == k) for c in range(10)] for k in (1, 3, 8,
 def some(n=12, **changed):
     "Arguments of write(): n pictures, half train, the rest valid and test, alternately happy and sad."
     usage = ["Training"] * (n // 2) + ["PublicTest"] * (n // 4) + ["PrivateTest"] * (n - n // 2 - n // 4)
-    rows = dict(images=np.random.default_rng(0).integers(0, 256, (n, 48, 48), np.uint8), votes=[HAPPY, SAD] * (n // 2), usage=usage, names=[f"fer{i:07d}.png" for i in range(n)])
+    rows = dict(images=np.random.default_rng(0).integers(0, 256, (n, 48, 48), np.uint8), votes=[HAPPY, SAD] * (n // 2),
+                usage=usage, names=[f"fer{i:07d}.png" for i in range(n)])
     return list((rows | changed).values())
 
 
@@ -63,7 +64,8 @@ def test_rules_of_the_authors_against_a_transcription(mode):
     chosen = np.array([authors(list(v), mode) for v in votes])
     want, got = chosen.argmax(1), VOTES[rule](votes)
     assert (np.where(got < 8, got, 8) == np.where(want < 8, want, 8)).all()
-    target = chosen[want < 8, :8] / chosen[want < 8, :8].sum(1, keepdims=True)       # what they train towards, in the table's order
+    # what they train towards, in the table's order
+    target = chosen[want < 8, :8] / chosen[want < 8, :8].sum(1, keepdims=True)
     order = [COLUMNS.index(dict(happy="happiness", sad="sadness").get(e, e)) for e in EXPRESSIONS]
     assert np.allclose(distribution(votes[got < 8], rule), target[:, order], atol=1e-6)
 
@@ -74,9 +76,11 @@ def test_distributions(vote):
     column = VOTES[vote](votes)
     kept = votes[column < 8]
     d, doubtful = distribution(kept, vote), distribution(kept, vote, unknown=True)
-    label = np.array([EXPRESSIONS.index(dict(happiness="happy", sadness="sad").get(COLUMNS[c], COLUMNS[c])) for c in column[column < 8]])
+    label = np.array([EXPRESSIONS.index(dict(happiness="happy", sadness="sad").get(COLUMNS[c], COLUMNS[c]))
+                      for c in column[column < 8]])
     assert d.dtype == np.float32 and d.shape == (len(kept), 8) and np.allclose(d.sum(1), 1, atol=1e-6)
-    assert (d[np.arange(len(d)), label] == d.max(1)).all()                            # the label is a winner of its own distribution
+    # the label is a winner of its own distribution
+    assert (d[np.arange(len(d)), label] == d.max(1)).all()
     assert (doubtful <= d + 1e-6).all() and np.allclose(doubtful / doubtful.sum(1, keepdims=True), d, atol=1e-6)
     if vote == "majority": assert np.allclose(1 - doubtful.sum(1), kept[:, 8:].sum(1) / 10, atol=1e-6)
 
@@ -86,7 +90,8 @@ def test_distribution_of_nothing_is_nothing():
 
 
 def test_majority_takes_the_first_of_equals():
-    v = np.array([[5, 5, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 5, 0, 0, 5, 0], [0, 0, 0, 0, 0, 0, 0, 0, 5, 5], [1, 0, 0, 0, 0, 0, 0, 0, 4, 5]])
+    v = np.array([[5, 5, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 5, 0, 0, 5, 0], [0, 0, 0, 0, 0, 0, 0, 0, 5, 5],
+                  [1, 0, 0, 0, 0, 0, 0, 0, 4, 5]])
     assert list(VOTES["majority"](v)) == [0, 5, 8, 9]
     assert list(VOTES["majority_emotions"](v)) == [0, 5, 9, 0]
 
@@ -95,9 +100,12 @@ def test_majority_takes_the_first_of_equals():
 def test_the_papers_counts():
     counts = {v: label_counts(REAL, v) for v in VOTES}
     assert counts["majority"].sum(axis=1).to_dict() == ferplus.PAPER == dict(train=28389, valid=3553, test=3546)
-    assert {v: c.to_numpy().sum() for v, c in counts.items()} == dict(majority=35488, majority_emotions=35711, ferplus_majority=31412, ferplus_cross_entropy=34966)
+    assert {v: c.to_numpy().sum() for v, c in counts.items()} == dict(majority=35488, majority_emotions=35711,
+                                                                      ferplus_majority=31412,
+                                                                      ferplus_cross_entropy=34966)
     assert {v: c.to_numpy().tolist() for v, c in counts.items()} == ferplus.PUBLISHED
-    assert dict(counts["majority"].loc["train"]) == dict(neutral=10309, happy=7528, surprise=3562, sad=3515, anger=2467, disgust=191, fear=652, contempt=165)
+    assert dict(counts["majority"].loc["train"]) == dict(neutral=10309, happy=7528, surprise=3562, sad=3515, anger=2467,
+                                                         disgust=191, fear=652, contempt=165)
 
 
 @real
@@ -108,7 +116,8 @@ def test_every_kept_row_has_a_name_and_every_row_is_accounted_for():
     for split in ferplus.USAGE:
         rows, out = elect(table, split); kept.append(rows); total += len(rows) + len(out)
     kept = pd.concat(kept)
-    assert total == 35887 and len(kept) == 35488 and (kept["name"] != "").all() and kept["id"].is_unique and kept["name"].duplicated().sum() == 3
+    assert total == 35887 and len(kept) == 35488 and (kept["name"] != "").all() and kept["id"].is_unique and kept[
+        "name"].duplicated().sum() == 3
 
 
 @real
@@ -122,7 +131,8 @@ def test_real_validation_set():
 def test_the_real_second_table():
     apart, both = differences(REAL), read_labels(REAL)
     usage = both["usage"].value_counts()
-    assert not set(both["name"]) - set(read_table(REAL)["name"]) and usage["Training"] == 28558 and usage["PublicTest"] == 3579
+    assert (not set(both["name"]) - set(read_table(REAL)["name"]) and usage["Training"] == 28558
+            and usage["PublicTest"] == 3579)
     changed = apart[TABLE] != apart[LABELS]
     if "PrivateTest" in usage: assert (len(apart), changed.sum()) == (1601, 281)
     else: assert (len(apart), changed.sum()) == (1319, 232)      # of the 1,601 and 281 those outside of the test set
@@ -138,11 +148,15 @@ def test_label_csv(tmp_path):
     assert list(first.names) == list(second.names) and list(np.flatnonzero(first.labels != second.labels)) == [2]
     assert (second.extras["votes"] == labels[:6]).all()
     apart = differences(tmp_path)
-    assert list(apart["name"]) == [names[2], names[4]] and list(apart[TABLE]) == ["happiness"] * 2 and list(apart[LABELS]) == ["sadness", "happiness"]
+    assert (list(apart["name"]) == [names[2], names[4]] and list(apart[TABLE]) == ["happiness"] * 2
+            and list(apart[LABELS]) == [
+        "sadness", "happiness"])
     assert label_counts(tmp_path, table=LABELS).sum().sum() == 11 and label_counts(tmp_path).sum().sum() == 12
-    assert any("2 images have other votes" in n and "1 of them another majority" in n for n in check("ferplus", tmp_path).notes)
+    assert any("2 images have other votes" in n and "1 of them another majority" in n
+               for n in check("ferplus", tmp_path).notes)
     edit(tmp_path / "FER2013Train" / LABELS, "0,10,0,0", "0,many,0,0")
-    with pytest.raises(ValueError, match="FER2013Train/label.csv line 1: ten counts"): load("ferplus", tmp_path, table=LABELS)
+    with pytest.raises(ValueError, match="FER2013Train/label.csv line 1: ten counts"):
+        load("ferplus", tmp_path, table=LABELS)
     with pytest.raises(ValueError, match="did you mean 'label.csv'"): load("ferplus", tmp_path, table="labels.csv")
     for folder in ferplus.FOLDERS.values(): (tmp_path / folder / LABELS).unlink()
     with pytest.raises(FileNotFoundError, match="no label.csv in FER2013Train"): load("ferplus", tmp_path, table=LABELS)
@@ -151,7 +165,8 @@ def test_label_csv(tmp_path):
 def test_label_csv_does_not_go_with_raw_tables(tmp_path):
     write(tmp_path / "a", *some(), "fer2013.csv"); write(tmp_path / "b", *some(), labels=some()[1])
     shutil.move(tmp_path / "b" / "FER2013Train", tmp_path / "a")
-    with pytest.raises(ValueError, match="table='label.csv' is for PNG files"): load("ferplus", tmp_path / "a", "valid", table=LABELS)
+    with pytest.raises(ValueError, match="table='label.csv' is for PNG files"):
+        load("ferplus", tmp_path / "a", "valid", table=LABELS)
 
 
 # --- layouts
@@ -177,7 +192,8 @@ def test_folders_under_data(tmp_path):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_names_lag_repeat_and_are_blank(tmp_path, form):
-    names = ["fer0000000.png", "", "fer0000001.png", "fer0000001.png", "fer0000001.png", "fer0000005.png"] + [f"fer{i:07d}.png" for i in range(6, 12)]
+    names = ["fer0000000.png", "", "fer0000001.png", "fer0000001.png", "fer0000001.png",
+             "fer0000005.png"] + [f"fer{i:07d}.png" for i in range(6, 12)]
     images, votes, usage, _ = some(); votes[1] = NF; votes[5] = UNKNOWN
     images[3:5] = images[2]
     write(tmp_path, images, votes, usage, names, form)
@@ -193,7 +209,8 @@ def test_names_lag_repeat_and_are_blank(tmp_path, form):
 def test_missing_parts(tmp_path):
     write(tmp_path, *some())
     shutil.rmtree(tmp_path / "FER2013Test")
-    with pytest.raises(FileNotFoundError, match="test split.*FER2013Test.*fer2013.csv or icml_face_data.csv"): load("ferplus", tmp_path, "test")
+    with pytest.raises(FileNotFoundError, match="test split.*FER2013Test.*fer2013.csv or icml_face_data.csv"):
+        load("ferplus", tmp_path, "test")
     (tmp_path / "FER2013Train" / "fer0000002.png").unlink()
     with pytest.raises(FileNotFoundError, match="fer0000002.png .*line 4.*not found"): load("ferplus", tmp_path)
     (tmp_path / TABLE).unlink()
@@ -206,11 +223,15 @@ def test_wrong_columns(tmp_path):
     with pytest.raises(ValueError, match="no column 'contempt'; did you mean 'contemp'"): load("ferplus", tmp_path)
 
 
-@pytest.mark.parametrize("old, new", [("Training,fer0000001.png,0,", "Training,fer0000001.png,many,"), ("Training,fer0000001.png,0,", "Training,fer0000001.png,-1,"),
-                                      ("Training,fer0000001.png,0,", "Training,fer0000001.png,0.5,"), ("Training,fer0000001.png,0,", "Training,fer0000001.png,,"),
+@pytest.mark.parametrize("old, new", [("Training,fer0000001.png,0,", "Training,fer0000001.png,many,"),
+                                      ("Training,fer0000001.png,0,", "Training,fer0000001.png,-1,"),
+                                      ("Training,fer0000001.png,0,", "Training,fer0000001.png,0.5,"),
+                                      ("Training,fer0000001.png,0,", "Training,fer0000001.png,,"),
                                       ("Training,fer0000001.png,0,", "Trainig,fer0000001.png,0,"),
-                                      ("Training,fer0000001.png,0,", "Training,fer0000001.png,1e300,"), ("Training,fer0000001.png,0,", "Training,fer0000001.png,inf,"),
-                                      ("Training,fer0000001.png,0,0,0,10,", "Training,fer0000001.png,0,0,0,0,"), ("Training,fer0000001.png,0,", "Training,fer0000001.png,")])
+                                      ("Training,fer0000001.png,0,", "Training,fer0000001.png,1e300,"),
+                                      ("Training,fer0000001.png,0,", "Training,fer0000001.png,inf,"),
+                                      ("Training,fer0000001.png,0,0,0,10,", "Training,fer0000001.png,0,0,0,0,"),
+                                      ("Training,fer0000001.png,0,", "Training,fer0000001.png,")])
 def test_bad_rows(tmp_path, old, new):
     write(tmp_path, *some())
     edit(tmp_path / TABLE, old, new)
@@ -220,21 +241,26 @@ def test_bad_rows(tmp_path, old, new):
     assert len(c) == 5 and c.skipped["name"].str.contains("fer0000001|Trainin?g").any()
 
 
-@pytest.mark.parametrize("name, why", [("../secret.png", "leads out"), ("", "blank"), ("fer9999999.png", "not found"), ("fer0000000.png\0", "NUL in the picture's name")])
+@pytest.mark.parametrize("name, why", [("../secret.png", "leads out"), ("", "blank"), ("fer9999999.png", "not found"),
+                                       ("fer0000000.png\0", "NUL in the picture's name")])
 def test_bad_names(tmp_path, name, why):
     write(tmp_path / "c", *some())
     Image.new("L", (48, 48)).save(tmp_path / "c" / "secret.png")
     edit(tmp_path / "c" / TABLE, "fer0000001.png", name)
-    with pytest.raises((ValueError, FileNotFoundError), match=f"(?s){TABLE} line 3.*{why}|{why}"): load("ferplus", tmp_path / "c")
+    with pytest.raises((ValueError, FileNotFoundError), match=f"(?s){TABLE} line 3.*{why}|{why}"):
+        load("ferplus", tmp_path / "c")
     with pytest.warns(UserWarning): c = load("ferplus", tmp_path / "c", on_bad="skip")
-    assert len(c) == 5 and {"fer0000001.png"} < set(c.skipped["name"]) | {""}      # the picture that is now unnamed is listed as well
+    # the picture that is now unnamed is listed as well
+    assert len(c) == 5 and {"fer0000001.png"} < set(c.skipped["name"]) | {""}
 
 
 def test_damaged_pictures(tmp_path):
     write(tmp_path, *some())
     folder = tmp_path / "FER2013Train"
-    (folder / "fer0000000.png").write_bytes(b""); (folder / "fer0000003.png").write_bytes((folder / "fer0000003.png").read_bytes()[:200])
-    with pytest.raises(ValueError, match="(?s)2 cannot be used.*fer0000000.png .*line 2.*empty.*line 5.*truncated"): load("ferplus", tmp_path)
+    (folder / "fer0000000.png").write_bytes(b"")
+    (folder / "fer0000003.png").write_bytes((folder / "fer0000003.png").read_bytes()[:200])
+    with pytest.raises(ValueError, match="(?s)2 cannot be used.*fer0000000.png .*line 2.*empty.*line 5.*truncated"):
+        load("ferplus", tmp_path)
     with pytest.warns(UserWarning): c = load("ferplus", tmp_path, on_bad="skip")
     assert len(c) + len(c.skipped) == 6
 
@@ -271,8 +297,10 @@ def test_unknown_options(tmp_path):
 def test_a_fake_is_usable(tmp_path, form):
     ferplus.fake(tmp_path, 150, 1, form)
     c = check("ferplus", tmp_path)
-    assert c.usable and not len(c.bad) and list(c.counts.index) == ["train", "valid", "test"] and (c.counts > 0).all(axis=None)
-    assert (c.counts == label_counts(tmp_path)).all(axis=None) and (c.published.sum(axis=1) == pd.Series(ferplus.PAPER)).all()
+    assert c.usable and not len(c.bad) and list(c.counts.index) == ["train", "valid",
+                                                                    "test"] and (c.counts > 0).all(axis=None)
+    assert (c.counts == label_counts(tmp_path)).all(axis=None) and (c.published.sum(axis=1)
+                                                                    == pd.Series(ferplus.PAPER)).all()
     assert c.release == f"{TABLE} with " + ("PNG files" if form == "folder" else form)
     again = ferplus.fake(tmp_path / "again", 150, 1, form)
     assert load("ferplus", tmp_path).digest == load("ferplus", again).digest
@@ -281,13 +309,17 @@ def test_a_fake_is_usable(tmp_path, form):
 def test_check_lists_every_bad_file(tmp_path):
     ferplus.fake(tmp_path)
     train, folder = load("ferplus", tmp_path), tmp_path / "FER2013Train"
-    (folder / train.names[0]).write_bytes(b""); (folder / train.names[5]).unlink(); shutil.copy(folder / train.names[6], folder / "stray.png")
+    (folder / train.names[0]).write_bytes(b"")
+    (folder / train.names[5]).unlink()
+    shutil.copy(folder / train.names[6], folder / "stray.png")
     shutil.rmtree(tmp_path / "FER2013Test"); edit(tmp_path / TABLE, f"{train.names[7]},", f"{train.names[7]},x")
     c = check("ferplus", tmp_path)
     assert c.usable and c.counts.loc["train"].sum() == len(train) - 3 and list(c.counts.index) == ["train", "valid"]
-    for reason in ("line 9: ten counts", f"{train.names[0]} .*empty", f"{train.names[5]} .*not found", "stray.png: not in the table"):
+    for reason in ("line 9: ten counts", f"{train.names[0]} .*empty", f"{train.names[5]} .*not found",
+                   "stray.png: not in the table"):
         assert c.bad["reason"].str.contains(reason).sum() == 1
-    assert len(c.bad) == 5 and any("no test split" in n for n in c.notes)       # the picture of the bad row is unnamed now
+    # the picture of the bad row is unnamed now
+    assert len(c.bad) == 5 and any("no test split" in n for n in c.notes)
     for f in ("FER2013Train", "FER2013Valid"): shutil.rmtree(tmp_path / f)
     with pytest.raises(FileNotFoundError, match="FER2013Train"): check("ferplus", tmp_path)
 
@@ -298,7 +330,8 @@ def test_check_lists_every_bad_file(tmp_path):
 def sound(tmp_path_factory):
     "A small FERPlus, and labels by name: of its training part by each table, and of its validation part."
     root = ferplus.fake(tmp_path_factory.mktemp("sound"))
-    corpora = {TABLE: load("ferplus", root), LABELS: load("ferplus", root, table=LABELS), "valid": load("ferplus", root, "valid")}
+    corpora = {TABLE: load("ferplus", root), LABELS: load("ferplus", root, table=LABELS),
+               "valid": load("ferplus", root, "valid")}
     return root, {k: dict(zip(c.names, c.labels)) for k, c in corpora.items()}
 
 
@@ -320,11 +353,15 @@ def damage(data, cut, edits):
 
 
 edits = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6)
-quick = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=40, deadline=None, derandomize=True,
+                 suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @settings(quick, max_examples=25)
-@given(cells=st.lists(st.tuples(st.integers(1, 120), st.integers(0, 11), st.one_of(st.text(max_size=8), st.sampled_from(["-1", "1e400", "nan", "../x.png", "a\0b", "0x2", "9" * 400]))), min_size=1, max_size=4),
+@given(cells=st.lists(st.tuples(st.integers(1, 120), st.integers(0, 11),
+                                st.one_of(st.text(max_size=8), st.sampled_from(["-1", "1e400", "nan", "../x.png",
+                                                                                "a\0b", "0x2", "9" * 400]))),
+                                                                                min_size=1, max_size=4),
        table=st.sampled_from([TABLE, LABELS]))
 def test_damaged_cells(sound, cells, table):
     "Rows that were not touched keep their labels, whatever stands in the others."
@@ -345,7 +382,8 @@ def test_damaged_cells(sound, cells, table):
 
 
 @quick
-@given(cut=st.one_of(st.none(), st.integers(1, 3000)), edits=edits, name=st.sampled_from([TABLE, f"FER2013Train/{LABELS}"]))
+@given(cut=st.one_of(st.none(), st.integers(1, 3000)), edits=edits,
+       name=st.sampled_from([TABLE, f"FER2013Train/{LABELS}"]))
 def test_damaged_bytes(sound, cut, edits, name):
     root, _ = sound
     path = root / name; whole = path.read_bytes()
@@ -364,7 +402,9 @@ def test_damaged_pictures_are_skipped_or_read(sound, cut, edits):
 
 
 @quick
-@given(st.lists(st.tuples(st.integers(0, 20), st.one_of(st.text(max_size=6), st.sampled_from(["256", "-1", "1e9", "", "nan"]))), min_size=1, max_size=3))
+@given(st.lists(st.tuples(st.integers(0, 20),
+                          st.one_of(st.text(max_size=6), st.sampled_from(["256", "-1", "1e9", "", "nan"]))), min_size=1,
+                          max_size=3))
 def test_damaged_raw_pixels(raw, cells):
     path = raw / "fer2013.csv"; whole = path.read_text()
     lines = whole.splitlines()
@@ -385,10 +425,13 @@ def reordered(root, form, change):
 
 
 @pytest.fixture(scope="module")
-def many_of_a_form(tmp_path_factory): return {form: ferplus.fake(tmp_path_factory.mktemp("many"), 600, release=form) for form in RAW}
+def many_of_a_form(tmp_path_factory):
+    return {form: ferplus.fake(tmp_path_factory.mktemp("many"), 600, release=form) for form in RAW}
 
 
-@pytest.mark.parametrize("form, how", [*((f, h) for f in RAW[:1] for h in ("sorted", "shuffled", "one split", "one stretch", "moved by one row")), (RAW[1], "sorted")])
+@pytest.mark.parametrize("form, how", [*((f, h) for f in RAW[:1]
+                                         for h in ("sorted", "shuffled", "one split", "one stretch",
+                                                   "moved by one row")), (RAW[1], "sorted")])
 def test_another_order_is_refused(tmp_path, many_of_a_form, form, how):
     shutil.copytree(many_of_a_form[form], tmp_path, dirs_exist_ok=True)
     usage = "Usage" if form == RAW[0] else " Usage"
@@ -399,7 +442,8 @@ def test_another_order_is_refused(tmp_path, many_of_a_form, form, how):
               "one stretch": lambda t: pd.concat([t[:50], shuffle(t[50:460]), t[460:]]),
               "moved by one row": within(lambda t: pd.concat([t[1:], t[:1]]))}[how]
     reordered(tmp_path, form, change)
-    with pytest.raises(ValueError, match=f"{form}: another order.*kappa.*that Kaggle released"): load("ferplus", tmp_path)
+    with pytest.raises(ValueError, match=f"{form}: another order.*kappa.*that Kaggle released"):
+        load("ferplus", tmp_path)
     with pytest.raises(ValueError, match="another order"): load("ferplus", tmp_path, on_bad="skip")
     with pytest.raises(ValueError, match="another order"): check("ferplus", tmp_path)
 
@@ -408,31 +452,41 @@ def test_labels_that_disagree_here_and_there_are_the_right_order(tmp_path, many_
     "FERPlus corrected a third of FER's labels."
     truth = load("ferplus", shutil.copytree(many_of_a_form[form], tmp_path, dirs_exist_ok=True)).digest
     g = np.random.default_rng(0)
-    reordered(tmp_path, form, lambda t: t.assign(emotion=np.where(g.random(600) < .35, g.integers(0, 7, 600), t["emotion"])))
+    reordered(tmp_path, form, lambda t: t.assign(emotion=np.where(g.random(600) < .35, g.integers(0, 7, 600),
+                                                                  t["emotion"])))
     assert load("ferplus", tmp_path).digest == truth
     names = np.array(["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"])
     reordered(tmp_path, form, lambda t: t.assign(emotion=names[t["emotion"]]))
     assert load("ferplus", tmp_path).digest == truth
-    reordered(tmp_path, form, lambda t: pd.concat(part.sample(frac=1, random_state=0) for _, part in t.groupby("Usage", sort=False)))
+    reordered(tmp_path, form, lambda t: pd.concat(part.sample(frac=1, random_state=0) for _,
+                                                  part in t.groupby("Usage", sort=False)))
     with pytest.raises(ValueError, match="another order"): load("ferplus", tmp_path)
 
 
-@pytest.mark.parametrize("change", [lambda t: t.drop(columns="emotion"), lambda t: t.assign(emotion=0), lambda t: t.assign(emotion=[f"x{k % 2}" for k in range(len(t))])])
+@pytest.mark.parametrize("change", [lambda t: t.drop(columns="emotion"), lambda t: t.assign(emotion=0),
+                                    lambda t: t.assign(emotion=[f"x{k % 2}" for k in range(len(t))])])
 def test_an_order_that_cannot_be_verified_is_said(tmp_path, raw, change):
     truth = load("ferplus", shutil.copytree(raw, tmp_path, dirs_exist_ok=True)).digest
     reordered(tmp_path, "fer2013.csv", change)
-    with pytest.warns(UserWarning, match="order of fer2013new.csv cannot be verified"): assert load("ferplus", tmp_path).digest == truth
+    with pytest.warns(UserWarning, match="order of fer2013new.csv cannot be verified"):
+        assert load("ferplus", tmp_path).digest == truth
     assert sum("cannot be verified" in note for note in check("ferplus", tmp_path).notes) == 1
 
 
 def test_more_rows_and_another_usage_are_refused(tmp_path, raw):
     shutil.copytree(raw, tmp_path, dirs_exist_ok=True); whole = pd.read_csv(tmp_path / "fer2013.csv")
-    for wrong in (pd.concat([whole, whole[-1:]]), whole[:-1], whole.assign(Usage=whole["Usage"].replace("PublicTest", "PrivateTest"))):
+    for wrong in (pd.concat([whole, whole[-1:]]), whole[:-1],
+                  whole.assign(Usage=whole["Usage"].replace("PublicTest", "PrivateTest"))):
         wrong.to_csv(tmp_path / "fer2013.csv", index=False)
         with pytest.raises(ValueError, match="do not correspond.*that Kaggle released"): load("ferplus", tmp_path)
 
 
 def test_a_name_that_stands_in_a_table_twice_is_not_compared(tmp_path):
-    images, votes, usage, names = some(); names[3] = names[2]; votes = [list(v) for v in votes]; votes[3] = SAD; labels = [list(v) for v in votes]; labels[2] = SAD
+    images, votes, usage, names = some()
+    names[3] = names[2]
+    votes = [list(v) for v in votes]
+    votes[3] = SAD
+    labels = [list(v) for v in votes]
+    labels[2] = SAD
     write(tmp_path, images, votes, usage, names, labels=labels)
     assert not len(differences(tmp_path))

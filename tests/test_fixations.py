@@ -1,7 +1,8 @@
 "Fixations: both rules against second implementations, gaps, units, and scores by hand."
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
-from rbdm_nb.gaze.fixations import ALGORITHMS, COLUMNS, detect, detect_all, idt, ivt, match, merged, pieces, regular, score, velocities
+from rbdm_nb.gaze.fixations import (ALGORITHMS, COLUMNS, detect, detect_all, idt, ivt, match, merged, pieces, regular,
+                                    score, velocities)
 from rbdm_nb.gaze.perception import Setup
 from rbdm_nb.gaze.recordings import Trial
 from rbdm_nb.reproducibility import rng
@@ -15,7 +16,8 @@ def gaze(degrees, rate=60, start=0.):
     "Samples at whole ms from places (n,) or (n, 2) in degrees from the screen's centre; NaN is lost."
     d = np.asarray(degrees, float)
     d = np.stack([d, np.where(np.isnan(d), np.nan, 0)], 1) if d.ndim == 1 else d
-    return pd.DataFrame(dict(time=start + np.rint(np.arange(len(d))*1000/rate), x=1279.5 + d[:, 0]*DEGREE, y=719.5 + d[:, 1]*DEGREE, reason=np.where(np.isnan(d).any(1), "lost", "")))
+    return pd.DataFrame(dict(time=start + np.rint(np.arange(len(d))*1000/rate), x=1279.5 + d[:, 0]*DEGREE,
+                             y=719.5 + d[:, 1]*DEGREE, reason=np.where(np.isnan(d).any(1), "lost", "")))
 
 
 def rests(places, ms=300, rate=60, noise=0., seed=0):
@@ -45,7 +47,8 @@ walks = st.tuples(st.integers(0, 10**6), st.integers(2, 90), st.floats(0, 1))
 @given(walks, st.integers(2, 12), st.floats(.2, 5))
 def test_idt_is_the_published_rule(walk, least, most):
     seed, n, noise = walk
-    xy = rng(seed, "walk").normal(size=(n, 2))*noise + np.repeat(rng(seed, "places").uniform(-5, 5, (9, 2)), 10, axis=0)[:n]
+    xy = (rng(seed, "walk").normal(size=(n, 2))*noise + np.repeat(rng(seed, "places").uniform(-5, 5, (9, 2)), 10,
+                                                                  axis=0)[:n])
     assert idt(xy, most, least).tolist() == dispersion_rule(xy, most, least)
 
 
@@ -81,10 +84,12 @@ def test_ivt_is_a_threshold_on_the_slope(walk, window, threshold):
 
 
 @settings(**FEW)
-@given(st.lists(st.tuples(st.booleans(), st.integers(14, 40)), min_size=1, max_size=50), st.sampled_from([0, 30, 75, 200]))
+@given(st.lists(st.tuples(st.booleans(), st.integers(14, 40)), min_size=1, max_size=50),
+       st.sampled_from([0, 30, 75, 200]))
 def test_the_grid_bridges_short_gaps_only(rows, bridge):
     time, good = np.cumsum([0] + [t for _, t in rows[1:]]).astype(float), np.array([g for g, _ in rows])
-    s = pd.DataFrame(dict(time=time, x=np.where(good, 2*time, np.nan), y=np.where(good, 5., np.nan), reason=np.where(good, "", "lost")))
+    s = pd.DataFrame(dict(time=time, x=np.where(good, 2*time, np.nan), y=np.where(good, 5., np.nan),
+                          reason=np.where(good, "", "lost")))
     grid, xy = regular(s, 60, bridge)
     if not good.any(): assert len(grid) == 0; return
     t = time[good]
@@ -105,7 +110,8 @@ def test_rests_are_found_at_any_rate(algorithm, rate):
     f = detect(gaze(rests(places, rate=rate), rate), SETUP, algorithm)
     assert np.allclose((f["x"] - 1279.5)/DEGREE, places, atol=1e-6) and list(f.columns) == COLUMNS
     assert np.abs(f["onset"] - np.arange(5)*300).max() <= 50 and np.abs(f["offset"] - np.arange(1, 6)*300).max() <= 50
-    assert np.allclose(f["duration"], f["offset"] - f["onset"]) and (f["samples"] == np.rint(f["duration"]*rate/1000)).all()
+    assert np.allclose(f["duration"],
+                       f["offset"] - f["onset"]) and (f["samples"] == np.rint(f["duration"]*rate/1000)).all()
 
 
 @pytest.mark.parametrize("algorithm", ["ivt", "idt"])
@@ -114,18 +120,22 @@ def test_moving_everything_in_time_or_space_changes_nothing_else(algorithm):
     a, b = detect(gaze(x), SETUP, algorithm), detect(gaze(x, start=5000), SETUP, algorithm)
     assert np.allclose(b - a, [5000, 5000, 0, 0, 0, 0])
     s = gaze(x); s["y"] += 40
-    assert np.allclose(detect(s, SETUP, algorithm)["y"], a["y"] + 40) and np.allclose(detect(s, SETUP, algorithm)["onset"], a["onset"])
+    assert np.allclose(detect(s, SETUP, algorithm)["y"],
+                       a["y"] + 40) and np.allclose(detect(s, SETUP, algorithm)["onset"], a["onset"])
 
 
 def test_thresholds_are_degrees_of_the_setup():
     far = Setup(distance_cm=700)   # ten times as far away, the same pixels are a tenth of the degrees
     s = gaze(rests([0, 4, 0]))
-    assert len(detect(s, SETUP)) == 3 and len(detect(s, far)) == 1 and len(detect(s, far, velocity=3.)) == 1 and len(detect(s, far, velocity=3., merge_angle=.1)) == 3
-    assert len(detect(s, SETUP, "idt", dispersion=3.)) == 3 and len(detect(s, SETUP, "idt", dispersion=5., merge_angle=0)) == 1
+    assert len(detect(s, SETUP)) == 3 and len(detect(s, far)) == 1 and len(detect(s, far,
+            velocity=3.)) == 1 and len(detect(s, far, velocity=3., merge_angle=.1)) == 3
+    assert len(detect(s, SETUP, "idt", dispersion=3.)) == 3 and len(detect(s, SETUP, "idt", dispersion=5.,
+                                                                           merge_angle=0)) == 1
 
 
 @pytest.mark.parametrize("algorithm", ["ivt", "idt"])
-@pytest.mark.parametrize("lost_ms,options,n", [(50, {}, 1), (300, {}, 1), (600, {}, 2), (300, dict(blink=200.), 2), (50, dict(bridge=0., blink=0.), 2)])
+@pytest.mark.parametrize("lost_ms,options,n", [(50, {}, 1), (300, {}, 1), (600, {}, 2), (300, dict(blink=200.), 2),
+                                               (50, dict(bridge=0., blink=0.), 2)])
 def test_gaps_and_blinks(algorithm, lost_ms, options, n):
     x = np.zeros(90); x[40:40 + round(lost_ms*.06)] = np.nan
     assert len(detect(gaze(x), SETUP, algorithm, **options)) == n
@@ -141,14 +151,17 @@ def test_the_trackers_flag():
     s = gaze(np.zeros(120)).assign(fix=False)
     s.loc[10:39, "fix"] = True; s.loc[80:99, "fix"] = True; s.loc[110:111, "fix"] = True
     f = detect(s, SETUP, "tracker")
-    assert np.allclose(f["onset"], np.array([10, 80])*1000/60, atol=1) and np.allclose(f["duration"], [500, 333.3], atol=1)   # the last one is too short
+    # the last one is too short
+    assert np.allclose(f["onset"], np.array([10, 80])*1000/60, atol=1) and np.allclose(f["duration"], [500, 333.3],
+            atol=1)
     s.loc[20:22, ["x", "y", "fix"]] = [np.nan, np.nan, False]; s.loc[20:22, "reason"] = "lost"
     assert len(detect(s, SETUP, "tracker")) == 2
     with pytest.raises(ValueError, match="ivt or idt"): detect(gaze(np.zeros(50)), SETUP, "tracker")
 
 
 @settings(**FEW)
-@given(st.lists(st.sampled_from([0., .2, 5., -5., np.nan]), min_size=0, max_size=60), st.sampled_from(ALGORITHMS), st.sampled_from([30, 60, 500]))
+@given(st.lists(st.sampled_from([0., .2, 5., -5., np.nan]), min_size=0, max_size=60), st.sampled_from(ALGORITHMS),
+       st.sampled_from([30, 60, 500]))
 def test_any_samples_give_fixations_in_order(x, algorithm, rate):
     s = gaze(x, rate).assign(fix=True)
     f = detect(s, SETUP, algorithm)
@@ -157,16 +170,20 @@ def test_any_samples_give_fixations_in_order(x, algorithm, rate):
     if len(f): assert f["onset"].iloc[0] >= -1e-6 and f["offset"].iloc[-1] <= s["time"].iloc[-1] + 1500/rate + 1
 
 
-@pytest.mark.parametrize("bad,says", [(dict(algorithm="idtt"), "did you mean 'idt'"), (dict(velocity=0), "positive"), (dict(dispersion=-1), "positive"), (dict(bridge=-1), "not negative"), (dict(minimum=float("nan")), "not negative")])
+@pytest.mark.parametrize("bad,says", [(dict(algorithm="idtt"), "did you mean 'idt'"), (dict(velocity=0), "positive"),
+                                      (dict(dispersion=-1), "positive"), (dict(bridge=-1), "not negative"),
+                                      (dict(minimum=float("nan")), "not negative")])
 def test_senseless_options(bad, says):
     with pytest.raises(ValueError, match=says): detect(gaze(np.zeros(30)), SETUP, **bad)
 
 
 def test_trials_of_a_recording_and_of_a_table():
     trial = Trial("a", 0, 900, gaze(rests([0, 5, 0])), 60., "happy")
-    table = Trial("b", 0, 500, gaze([]), np.nan, "sad", fixations=pd.DataFrame(dict(onset=[0.], offset=[500.], duration=[500.], x=[3.], y=[4.])))
+    table = Trial("b", 0, 500, gaze([]), np.nan, "sad",
+                  fixations=pd.DataFrame(dict(onset=[0.], offset=[500.], duration=[500.], x=[3.], y=[4.])))
     f = detect_all([trial, table, Trial("c", 900, 900, gaze([]), 60.)], SETUP)
-    assert f["image"].tolist() == ["a"]*3 + ["b"] and f["trial"].tolist() == [0, 0, 0, 1] and f["label"].tolist() == ["happy"]*3 + ["sad"]
+    assert f["image"].tolist() == ["a"]*3 + ["b"] and f["trial"].tolist() == [0, 0, 0,
+            1] and f["label"].tolist() == ["happy"]*3 + ["sad"]
     assert detect_all([]).columns.tolist() == ["trial", "image", "label", *COLUMNS]
 
 
@@ -180,7 +197,8 @@ def test_merging_takes_place_and_time_into_account():
 
 # --- scores
 
-def table(rows, **more): return pd.DataFrame(rows, columns=["onset", "offset"]).astype(float).assign(x=1279.5, y=719.5, **more)
+def table(rows, **more):
+    return pd.DataFrame(rows, columns=["onset", "offset"]).astype(float).assign(x=1279.5, y=719.5, **more)
 
 
 @settings(**FEW)
@@ -207,7 +225,8 @@ def test_splitting_and_joining_both_cost():
 
 def test_what_the_tracker_did_not_see_is_set_aside():
     t = table([(0, 300), (350, 650)], seen=[1., .3])
-    assert score([(table([(0, 300), (400, 480)]), t)]) == dict(recall=1, precision=1, error=0, longer=0, true=1, found=1)
+    assert score([(table([(0, 300), (400, 480)]), t)]) == dict(recall=1, precision=1, error=0, longer=0, true=1,
+                                                               found=1)
     nothing = score([(table([]), table([(0, 300)], seen=.2))])
     assert np.isnan(nothing["recall"]) and np.isnan(nothing["precision"]) and nothing["true"] == 0
 

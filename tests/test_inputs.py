@@ -9,14 +9,16 @@ from rbdm_nb.roof.inputs import file_digests, input_change, inputs, pointed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DECLARED = {n: SimpleNamespace(help=h, choices=()) for n, h in dict(
-    data_root="folder of that corpus", trainer="architecture or path of a Keras model", recordings="folder with recordings",
+    data_root="folder of that corpus", trainer="architecture or path of a Keras model",
+    recordings="folder with recordings",
     label="put into names", output="folder for results").items()}
 
 
 @pytest.fixture
 def faces(tmp_path):
     (tmp_path/"faces"/"images").mkdir(parents=True)
-    for name, text in {"labels.csv": "a,b", "images/0.png": "0", "images/1.png": "1"}.items(): (tmp_path/"faces"/name).write_text(text)
+    for name, text in {"labels.csv": "a,b", "images/0.png": "0", "images/1.png": "1"}.items():
+        (tmp_path/"faces"/name).write_text(text)
     return tmp_path/"faces"
 
 
@@ -63,7 +65,8 @@ def test_any_text_is_a_path_or_none(values):
 
 
 def test_without_a_home_a_temporary_folder_serves_and_is_said(tmp_path):
-    code = "import pathlib; pathlib.os.path.expanduser = lambda p: p\nfrom rbdm_nb.project import cache_folder; print(cache_folder())"
+    code = ("import pathlib; pathlib.os.path.expanduser = lambda p: p\n"
+            "from rbdm_nb.project import cache_folder; print(cache_folder())")
     environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "RBDM_CACHE", "XDG_CACHE_HOME")}
     environment |= {"TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)

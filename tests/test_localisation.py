@@ -1,11 +1,13 @@
-"How much relevance falls on the truth: the measures against slow versions, and maps before and after weights are randomised."
+"""How much relevance falls on the truth: the measures against slow versions, and maps before and after weights are
+randomised."""
 import itertools, math
 import numpy as np, pytest, tensorflow as tf
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from rbdm_nb.networks.architectures import CountedDropout
 from rbdm_nb.corpora.datasets import EXPRESSIONS, Corpus, load
-from rbdm_nb.explain.localisation import baselines, localisation, mass_accuracy, mass_elsewhere, pointing_game, randomisation, rank_accuracy, unit_regions, weighted_layers
+from rbdm_nb.explain.localisation import (baselines, localisation, mass_accuracy, mass_elsewhere, pointing_game,
+                                          randomisation, rank_accuracy, unit_regions, weighted_layers)
 from rbdm_nb.gaze.perception import spearman
 from rbdm_nb.explain.relevance import METHODS, Explainer
 from rbdm_nb.reproducibility import fingerprint, rng
@@ -19,7 +21,8 @@ few_values = st.integers(-2, 3).map(float)
 pairs = st.tuples(arrays("float64", (1, 2, 3), elements=few_values), arrays(bool, (1, 2, 3)))
 
 def slow(r, inside):
-    "(mass, rank, points) of one map with few pixels: the mean over all orders of its pixels that sort them by relevance."
+    """(mass, rank, points) of one map with few pixels: the mean over all orders of its pixels that sort them by
+    relevance."""
     r, inside = r.ravel(), inside.ravel()
     positive = r.clip(0) if (r > 0).any() else np.ones(r.size)
     orders = [o for o in itertools.permutations(range(r.size)) if all(r[a] >= r[b] for a, b in zip(o, o[1:]))]
@@ -35,7 +38,8 @@ def test_measures_against_all_orders(pair):
     else: np.testing.assert_allclose(found, slow(*pair), atol=1e-12)
 
 
-big = st.tuples(arrays("float64", (3, 6, 5), elements=st.floats(-10, 10).map(lambda x: round(x, 2))), arrays(bool, (3, 6, 5)))
+big = st.tuples(arrays("float64", (3, 6, 5), elements=st.floats(-10, 10).map(lambda x: round(x, 2))),
+                arrays(bool, (3, 6, 5)))
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(big, st.sampled_from([.01, 7., 1e5]))
@@ -69,7 +73,8 @@ def test_tolerance_is_a_distance():
 @pytest.mark.parametrize("measure", [*MEASURES, lambda r, g: mass_elsewhere(r, g, range(len(r)))])
 def test_measures_refuse_rubbish(measure):
     r, g = np.ones((2, 4, 4)), np.ones((2, 4, 4), bool)
-    for bad, message in [((r, g[:1]), "one shape"), ((r[0], g[0]), r"\(N, H, W\)"), ((r, g*1.), "bool"), ((np.stack([r[0], r[1]*np.nan]), g), "image 1")]:
+    for bad, message in [((r, g[:1]), "one shape"), ((r[0], g[0]), r"\(N, H, W\)"), ((r, g*1.), "bool"),
+                         ((np.stack([r[0], r[1]*np.nan]), g), "image 1")]:
         with pytest.raises(ValueError, match=message): measure(*bad)
 
 
@@ -88,7 +93,8 @@ def test_mass_elsewhere_against_loops():
     inside[5] = False
     slow = []
     for k in range(7):
-        others = [mass_accuracy(r[k:k + 1], inside[j:j + 1])[0] for j in range(7) if labels[j] != labels[k] and inside[j].any()]
+        others = [mass_accuracy(r[k:k + 1], inside[j:j + 1])[0] for j in range(7) if labels[j] != labels[k]
+                  and inside[j].any()]
         slow.append(np.mean(others) if inside[k].any() else np.nan)
     np.testing.assert_allclose(mass_elsewhere(r, inside, labels), slow, atol=1e-12)
     assert np.isnan(mass_elsewhere(r, inside, np.zeros(7))).all()
@@ -99,8 +105,10 @@ def test_baselines_are_chance():
     region[:, :8, :10] = True
     maps = baselines(300, 20, 1)
     share = {name: localisation(r, region, range(300)) for name, r in maps.items()}
-    for measure in ("mass accuracy", "elsewhere", "rank accuracy", "pointing game"): assert abs(share["uniform"][measure] - .2) < 1e-9
-    for measure in ("mass accuracy", "rank accuracy", "pointing game"): assert abs(share["random values"][measure] - .2) < .07
+    for measure in ("mass accuracy", "elsewhere", "rank accuracy", "pointing game"):
+        assert abs(share["uniform"][measure] - .2) < 1e-9
+    for measure in ("mass accuracy", "rank accuracy", "pointing game"):
+        assert abs(share["random values"][measure] - .2) < .07
     assert np.array_equal(maps["random values"][:2], baselines(2, 20, 1)["random values"])
     assert maps["centre Gaussian"][0].argmax() in (9*20 + 9, 9*20 + 10, 10*20 + 9, 10*20 + 10)
 
@@ -137,11 +145,13 @@ def trained():
     return model, images[right][:12]
 
 
-SLOW_TO_CHANGE = ("guided_backprop", "deep_taylor", "deep_taylor_innvestigate2", "deep_taylor_bounded", "deep_taylor_canonized", "lrp_wsquare", "lrp_flat")
+SLOW_TO_CHANGE = ("guided_backprop", "deep_taylor", "deep_taylor_innvestigate2", "deep_taylor_bounded",
+                  "deep_taylor_canonized", "lrp_wsquare", "lrp_flat")
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m.startswith(("lrp_", "deep_taylor", "gradient", "guided"))])
 def test_maps_depend_on_the_weights(trained, method):
-    "All layers randomised: no method gives the same map; those that do not multiply by non-negative parts alone give quite another."
+    """All layers randomised: no method gives the same map; those that do not multiply by non-negative parts alone
+    give quite another."""
     model, images = trained
     table = randomisation(model, images, method, bounds=(-1, 1))
     assert list(table.randomised) == [1, 2, 3, 4] and list(table.layer[:2]) == ["output", "dense"]
@@ -153,7 +163,8 @@ def test_maps_depend_on_the_weights(trained, method):
 def test_deep_taylor_hardly_depends_on_the_upper_layers(trained):
     "Sixt et al. 2020; what the notebook says of it."
     model, images = trained
-    first = {m: randomisation(model, images, m, bounds=(-1, 1)).magnitudes[0] for m in ("deep_taylor", "lrp_epsilon", "gradient")}
+    first = {m: randomisation(model, images, m, bounds=(-1, 1)).magnitudes[0]
+             for m in ("deep_taylor", "lrp_epsilon", "gradient")}
     assert first["deep_taylor"] > .9 > first["lrp_epsilon"] and first["deep_taylor"] > .9 > first["gradient"]
 
 
@@ -176,12 +187,15 @@ def test_cascade_and_single_layers_by_hand(trained):
             layers[k].set_weights([draw.permutation(w.ravel()).reshape(w.shape) for w in layers[k].get_weights()])
         return clone
     before, logits = Explainer(model, "gradient").explain(images)
-    def by_hand(numbers): return np.mean([spearman(a, b) for a, b in zip(before, Explainer(permuted(numbers), "gradient")(images, logits.argmax(1)))])
+    def by_hand(numbers):
+        return np.mean([spearman(a, b) for a, b in zip(before, Explainer(permuted(numbers),
+                                                                         "gradient")(images, logits.argmax(1)))])
     cascade, single = (randomisation(model, images, "gradient", cascade=how, seed=3) for how in (True, False))
     np.testing.assert_allclose(cascade.spearman, [by_hand(range(k + 1)) for k in range(4)], atol=1e-4)
     np.testing.assert_allclose(single.spearman, [by_hand([k]) for k in range(4)], atol=1e-4)
     assert list(single.randomised) == [1]*4
-    np.testing.assert_allclose(cascade.attrs["other faces"]["spearman"], np.mean([spearman(a, b) for a, b in zip(before, np.roll(before, 1, 0))]), atol=1e-6)
+    np.testing.assert_allclose(cascade.attrs["other faces"]["spearman"],
+                               np.mean([spearman(a, b) for a, b in zip(before, np.roll(before, 1, 0))]), atol=1e-6)
 
 
 def test_models_in_models_steps_and_layers_without_weights():
@@ -204,7 +218,8 @@ def test_maps_that_vanish_are_counted_out(trained):
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
     kernel, bias = clone.get_layer("output").get_weights()
-    clone.get_layer("output").set_weights([kernel*0, bias*0 - [0, 1, 2, 3]])        # the first class wins with 0: every map is empty
+    # the first class wins with 0: every map is empty
+    clone.get_layer("output").set_weights([kernel*0, bias*0 - [0, 1, 2, 3]])
     table = randomisation(clone, images)
     assert (table.images == 0).all() and table.spearman.isna().all()
 
@@ -214,4 +229,5 @@ def test_what_cannot_be_randomised(trained):
     with pytest.raises(ValueError, match="did you mean 'deep_taylor'"): randomisation(model, images, "deep_tailor")
     with pytest.raises(ValueError, match="bounds"): randomisation(model, images, "deep_taylor_bounded")
     empty = keras.Sequential([L.Input((4, 4, 1)), L.Flatten()])
-    with pytest.raises(ValueError, match="no weights"): randomisation(empty, np.zeros((1, 4, 4, 1), "float32"), "gradient")
+    with pytest.raises(ValueError, match="no weights"):
+        randomisation(empty, np.zeros((1, 4, 4, 1), "float32"), "gradient")

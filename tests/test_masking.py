@@ -5,10 +5,11 @@ from rbdm_nb import masking
 from rbdm_nb.gaze import attention
 from rbdm_nb.gaze.attention import Gaze, average_fixations
 from rbdm_nb.gaze.comparison import derangement
-from rbdm_nb.masking import (CONTROLS, MASKS, corpus_masks, ellipse_mask, human_mask, human_masks, make_mask, mean_mask, negative_mask, perceptive_mask,
-                             random_mask, resize_relevance)
+from rbdm_nb.masking import (CONTROLS, MASKS, Mask, corpus_masks, ellipse_mask, human_mask, human_masks, look_of,
+                             make_mask,
+                             mean_mask, negative_mask, perceptive_mask, random_mask)
 from rbdm_nb.gaze.perception import Setup, fixation_heatmap, network_fixations
-from rbdm_nb.explain.relevance import Maps
+from rbdm_nb.explain.relevance import Maps, resize_relevance
 from rbdm_nb.reproducibility import fresh_process
 from rbdm_nb.store import Store
 
@@ -20,10 +21,12 @@ KINDS = ("normal", "ties", "constant", "zero", "one pixel", "tiny", "negative")
 def relevance_of(kind, n, h, w, seed):
     g = np.random.default_rng(seed)
     spot = np.zeros((n, h, w)); spot[:, g.integers(h), g.integers(w)] = 5
-    return dict(normal=g.normal(size=(n, h, w)), ties=g.integers(-1, 3, (n, h, w)), constant=np.full((n, h, w), 0.1), zero=np.zeros((n, h, w)), tiny=g.random((n, h, w))*1e-38,
+    return dict(normal=g.normal(size=(n, h, w)), ties=g.integers(-1, 3, (n, h, w)), constant=np.full((n, h, w), 0.1),
+                zero=np.zeros((n, h, w)), tiny=g.random((n, h, w))*1e-38,
                 negative=-g.random((n, h, w)), **{"one pixel": spot})[kind].astype("float32")
 
-maps_ = st.builds(relevance_of, st.sampled_from(KINDS), st.integers(1, 4), st.integers(1, 20), st.integers(1, 20), seeds)
+maps_ = st.builds(relevance_of, st.sampled_from(KINDS), st.integers(1, 4), st.integers(1, 20), st.integers(1, 20),
+                  seeds)
 
 
 @given(maps_)
@@ -33,7 +36,8 @@ def test_the_papers_masks_are_their_formulas(relevance):
     hidden = ~negative_mask(relevance)
     assert (hidden.sum((1, 2)) == -(-size//10)).all()
     for r, h, keep in zip(relevance, hidden, mean_mask(relevance)):
-        assert r[h].min() >= np.max(r[~h], initial=-np.inf)                        # what is hidden is at least as relevant as what is not
+        # what is hidden is at least as relevant as what is not
+        assert r[h].min() >= np.max(r[~h], initial=-np.inf)
         assert (keep == (r >= r.astype("float64").mean())).all() and keep.any()
 
 
@@ -41,7 +45,8 @@ def test_the_papers_masks_are_their_formulas(relevance):
 @examples(60)
 def test_perceptive_mask_is_where_the_heatmap_is_not_zero(relevance, fixations, span):
     "The one is a dilation, the other the heatmap of section 5.3.2."
-    expected = [fixation_heatmap(points, relevance.shape[1:], span, span/2) != 0 for points in network_fixations(relevance, fixations)]
+    expected = [fixation_heatmap(points, relevance.shape[1:], span, span/2) != 0
+                for points in network_fixations(relevance, fixations)]
     assert (perceptive_mask(relevance, fixations, span) == np.stack(expected)).all()
 
 
@@ -49,7 +54,8 @@ def test_perceptive_mask_is_where_the_heatmap_is_not_zero(relevance, fixations, 
 @examples(40)
 def test_controls_keep_as_much_as_the_mean_mask(relevance, seed):
     kept = mean_mask(relevance)
-    for name in ("random", "ellipse"): assert (make_mask(name, relevance, seed=seed).sum((1, 2)) == kept.sum((1, 2))).all()
+    for name in ("random", "ellipse"):
+        assert (make_mask(name, relevance, seed=seed).sum((1, 2)) == kept.sum((1, 2))).all()
     assert (make_mask("other", relevance, seed=seed) == kept[derangement(len(kept), seed, "other mask")]).all()
     assert (random_mask(kept, seed)[1:] == random_mask(kept[1:], seed, 1)).all()
 
@@ -80,9 +86,12 @@ def test_human_mask_is_the_area_of_the_study(seed, size):
 
 
 def test_rubbish_is_refused():
-    for call, message in ((lambda: make_mask("maen", np.ones((1, 2, 2))), "did you mean 'mean'"), (lambda: mean_mask(np.ones((3, 3))), "(N, H, W)"),
-                          (lambda: make_mask("random", np.full((2, 3, 3), np.inf)), "image 0"), (lambda: make_mask("other", np.ones((1, 3, 3))), "at least two"),
-                          (lambda: perceptive_mask(np.ones((1, 3, 3)), -1), "negative"), (lambda: perceptive_mask(np.ones((1, 3, 3)), 2, 0), "positive"),
+    for call, message in ((lambda: make_mask("maen", np.ones((1, 2, 2))), "did you mean 'mean'"),
+                          (lambda: mean_mask(np.ones((3, 3))), "(N, H, W)"),
+                          (lambda: make_mask("random", np.full((2, 3, 3), np.inf)), "image 0"),
+                          (lambda: make_mask("other", np.ones((1, 3, 3))), "at least two"),
+                          (lambda: perceptive_mask(np.ones((1, 3, 3)), -1), "negative"),
+                          (lambda: perceptive_mask(np.ones((1, 3, 3)), 2, 0), "positive"),
                           (lambda: negative_mask(np.ones((1, 3, 3)), 1.5), "share")):
         with pytest.raises(ValueError) as error: call()
         assert message in str(error.value)
@@ -100,13 +109,14 @@ def kept(tmp_path):
     return store, Maps(array, None, entry)
 
 
-@pytest.mark.parametrize("name", (*MASKS[1:], *CONTROLS))
+@pytest.mark.parametrize("name", (*MASKS, *CONTROLS)[1:])
 def test_corpus_masks_are_the_masks_of_its_maps(kept, name):
     store, relevance = kept
     small = resize_relevance(relevance.relevance[:], 12)
     masks = corpus_masks(store, relevance, name, 12, fixations=5, seed=3)
     expected = make_mask(name, small, 5, 3)
-    assert len(masks) == 11 and masks.size == 12 and (masks[:] == expected).all() and (masks[np.array([7, 2])] == expected[[7, 2]]).all()
+    assert len(masks) == 11 and masks.size == 12 and (masks[:] == expected).all() and (masks[np.array([7, 2])]
+                                                                                       == expected[[7, 2]]).all()
     again = corpus_masks(store, relevance, name, 12, fixations=5, seed=3)
     assert again.entry.key == masks.entry.key and again.entry.meta["images"] == 11
 
@@ -115,7 +125,9 @@ def test_keys_hold_what_decides_a_mask(kept):
     store, relevance = kept
     key = lambda name, **options: corpus_masks(store, relevance, name, 12, **(dict(fixations=5) | options)).entry.key
     assert len({key(name, seed=s) for name in ("random", "other") for s in (0, 1)}) == 4
-    assert key("mean") == key("mean", fixations=9, seed=4) and key("ellipse") == key("ellipse", seed=9) and key("perceptive") != key("perceptive", fixations=6)
+    assert key("mean") == key("mean", fixations=9,
+                              seed=4) and key("ellipse") == key("ellipse", seed=9) and key("perceptive") != key(
+                                  "perceptive", fixations=6)
 
 
 def test_masks_in_parts_are_the_whole(kept, monkeypatch):
@@ -135,14 +147,54 @@ def write_tables(folder, people, points):
         (folder/f"person{name}.csv").write_text("\n".join(["image,x,y,duration,label", *rows]))
 
 
+def test_a_mask_is_one_entry(kept, monkeypatch):
+    "One line in a table, and everything that takes a mask by name knows it."
+    def left(r, seed): return np.broadcast_to(np.arange(r.shape[2]) < r.shape[2]//2 + seed, r.shape)
+    monkeypatch.setitem(CONTROLS, "left", Mask("left", left, ("seed",), look=("crimson", "*")))
+    store, relevance = kept
+    expected = np.broadcast_to(np.arange(12) < 7, (11, 12, 12))
+    assert (make_mask("left", resize_relevance(relevance.relevance[:], 12), seed=1) == expected).all()
+    masks = corpus_masks(store, relevance, "left", 12, seed=1)
+    assert (masks[:] == expected).all() and masks.entry.inputs["seed"] == 1
+    assert look_of("left") == ("crimson", "*") != look_of("leftt")
+    def left(r, seed): return np.broadcast_to(np.arange(r.shape[2]) < seed, r.shape)
+    monkeypatch.setitem(CONTROLS, "left", Mask("left", left, ("seed",)))   # its code is part of the key
+    assert (corpus_masks(store, relevance, "left", 12, seed=1)[:] == (np.arange(12) < 1)).all()
+    with pytest.raises(ValueError, match="did you mean 'left'"): make_mask("lefft", relevance.relevance[:])
+
+
+def test_a_mask_that_sees_all_rows(kept, monkeypatch):
+    "In chunks as at once: the maps of the whole corpus, at the size of the masks."
+    store, relevance = kept
+    def brighter(maps, rows): return maps[rows] > np.mean([maps[k:k + 1] for k in range(len(maps))])
+    monkeypatch.setitem(CONTROLS, "brighter", Mask("brighter", brighter, ("rows",)))
+    parts = masking._kept
+    monkeypatch.setattr(masking, "_kept", lambda *a, **k: parts(*a, chunk=4, **k))
+    masks = corpus_masks(store, relevance, "brighter", 12)
+    small = resize_relevance(relevance.relevance[:], 12)
+    assert (masks[:] == make_mask("brighter", small)).all() and (masks[:] == (small > small.mean())).mean() > .999
+
+
+def test_what_is_no_mask_is_refused(kept, monkeypatch):
+    store, relevance = kept
+    for make, needs in ((lambda r: r, ()), (lambda r: r > 0, ("fixations",)), (lambda r: (r > 0)[0], ())):
+        monkeypatch.setitem(CONTROLS, "wrong", Mask("wrong", make, needs))
+        with pytest.raises(ValueError, match="wrong"): corpus_masks(store, relevance, "wrong", 12)
+        with pytest.raises(ValueError, match="wrong"): make_mask("wrong", relevance.relevance[:])
+    with pytest.raises(ValueError, match="did you mean 'seed'"): Mask("wrong", mean_mask, ("seeds",))
+    with pytest.raises(ValueError, match="average_fixations"):
+        corpus_masks(store, relevance, "perceptive", 12, fixations=0)
+
+
 def test_fixations_flow_from_the_recordings(kept, tmp_path):
-    "Zero fixations stand for the average number in the recordings."
+    "The average number in the recordings is what the perceptive mask takes."
     store, relevance = kept
     folder = tmp_path/"recordings"; folder.mkdir()
     for points in (3, 7):
         write_tables(folder, 2, points)
         assert average_fixations(store, str(folder)) == points
-        assert (corpus_masks(store, relevance, "perceptive", 12, recordings=str(folder))[:] == perceptive_mask(resize_relevance(relevance.relevance[:], 12), points)).all()
+        masks = corpus_masks(store, relevance, "perceptive", 12, average_fixations(store, str(folder)))
+        assert (masks[:] == perceptive_mask(resize_relevance(relevance.relevance[:], 12), points)).all()
 
 
 def test_the_average_is_counted_once(kept, tmp_path, monkeypatch):
@@ -172,8 +224,10 @@ def test_the_average_is_found_again_in_another_process(tmp_path):
 
 
 def test_human_masks_follow_the_corpus_and_refuse_what_nobody_saw(tmp_path):
-    gaze = Gaze(pd.DataFrame([("u", "a", None), ("v", "a", None), ("u", "b", None)], columns=["person", "image", "label"]),
-                pd.DataFrame([("u", "a", .2, .2), ("v", "a", .8, .8), ("u", "b", .5, .5)], columns=["person", "image", "x", "y"]).assign(duration=200., samples=12), False)
+    gaze = Gaze(pd.DataFrame([("u", "a", None), ("v", "a", None), ("u", "b", None)],
+                             columns=["person", "image", "label"]),
+                pd.DataFrame([("u", "a", .2, .2), ("v", "a", .8, .8), ("u", "b", .5, .5)],
+                             columns=["person", "image", "x", "y"]).assign(duration=200., samples=12), False)
     store = Store(tmp_path)
     assert (human_masks(store, gaze, ["b", "a"], 24)[:] == human_mask([[[.5, .5]], [[.2, .2], [.8, .8]]], 24)).all()
     assert (human_masks(store, gaze, ["a"], 24, "v")[:] == human_mask([[[.8, .8]]], 24)).all()

@@ -1,16 +1,16 @@
 """Notebooks through plain papermill, as a reader runs them, from the project's folder and from nbs/."""
 import re, shutil, subprocess, sys
-from pathlib import Path
 import nbformat, pytest, yaml
 from rbdm_nb.project import root
 
-SMALL = dict(limit=64, trainer="MobileNetV2", trainer_size=48, trainer_epochs=1, trainer_limit=64, epochs=2, switch_epoch=1, baseline=False, mask="mean")
+SMALL = dict(limit=64, trainer="MobileNetV2", trainer_size=48, trainer_epochs=1, trainer_limit=64, epochs=2,
+             switch_epoch=1, baseline=False, mask="mean")
 
 
 def papermill(notebook, target, cwd, **values):
     options = [part for name, value in values.items() for part in ("-p", name, str(value))]
-    return subprocess.run([sys.executable, "-m", "papermill", str(notebook), str(target), "--no-progress-bar", *options],
-                          cwd=cwd, capture_output=True, text=True, timeout=900)
+    call = [sys.executable, "-m", "papermill", str(notebook), str(target), "--no-progress-bar", *options]
+    return subprocess.run(call, cwd=cwd, capture_output=True, text=True, timeout=900)
 
 
 def fingerprint(path):
@@ -36,7 +36,9 @@ def test_from_both_folders_computing_upstream_once(tmp_path, output):
     assert {d: d.stat().st_mtime_ns for d in (root()/output/"store").rglob("meta.json")} == kept
 
 
-@pytest.mark.parametrize("name, value, message", [("maks", "mean", "did you mean 'mask'?"), ("mask", "maen", "did you mean 'mean'?"), ("epochs", "many", "epochs must be int")])
+@pytest.mark.parametrize("name, value, message", [
+    ("maks", "mean", "did you mean 'mask'?"), ("mask", "maen", "did you mean 'mean'?"),
+    ("epochs", "many", "epochs must be int")])
 def test_a_mistyped_parameter_stops_the_notebook(tmp_path, name, value, message):
     done = papermill("nbs/06_trainee.ipynb", tmp_path/"out.ipynb", root(), **{name: value})
     assert done.returncode and message in done.stderr
@@ -44,5 +46,7 @@ def test_a_mistyped_parameter_stops_the_notebook(tmp_path, name, value, message)
 
 def test_every_notebook_with_parameters_is_in_the_smoke_set():
     "Otherwise nbdev_test would run it at full size."
-    tagged = {n.stem for n in (root()/"nbs").glob("*.ipynb") if any("parameters" in c.metadata.get("tags", []) for c in nbformat.read(n, as_version=4).cells)}
-    assert tagged == set(yaml.safe_load((root()/"params"/"smoke.yaml").read_text())["notebooks"])
+    def is_tagged(path):
+        return any("parameters" in c.metadata.get("tags", []) for c in nbformat.read(path, as_version=4).cells)
+    tagged = {n.stem for n in (root()/"nbs").glob("*.ipynb") if is_tagged(n)}
+    assert tagged == set(yaml.safe_load((root()/"params"/"sets"/"smoke.yaml").read_text())["notebooks"])

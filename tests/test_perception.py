@@ -1,11 +1,14 @@
-"""Geometry, heatmaps and measures of gaze: against direct sums, closed forms, second implementations, and pysaliency where it is installed."""
+"""Geometry, heatmaps and measures of gaze: against direct sums, closed forms, second implementations, and pysaliency
+where it is installed."""
 import math
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from rbdm_nb.gaze import perception, recordings, simulation
 from rbdm_nb.gaze.attention import NETWORK, gaze_of, read_study, table1
-from rbdm_nb.gaze.comparison import EPSILON, MEASURES, auc_judd, bootstrap, cc, chance_level, compare, derangement, kl, nss, sim, summary
-from rbdm_nb.gaze.perception import Setup, cosine_distance, fixation_heatmap, network_fixations, spearman, top_pixels, zero_measure
+from rbdm_nb.gaze.comparison import (EPSILON, MEASURES, auc_judd, bootstrap, cc, chance_level, compare, derangement,
+                                     kl, nss, sim, summary)
+from rbdm_nb.gaze.perception import (Setup, cosine_distance, fixation_heatmap, network_fixations, spearman,
+                                     top_pixels, zero_measure)
 from rbdm_nb.reproducibility import rng
 
 examples = lambda n: settings(max_examples=n, deadline=None, derandomize=True)
@@ -27,9 +30,11 @@ def direct_sum(points, shape, visual_span, cutoff=None, weights=None):
 def test_the_numbers_of_the_study():
     study = Setup()
     assert study.visual_span()*study.pixel_cm*10 == pytest.approx(61.1, abs=0.05)
-    assert study.visual_span() == pytest.approx(262, abs=0.5) and study.relative_span() == pytest.approx(0.218, abs=5e-4)
+    assert study.visual_span() == pytest.approx(262, abs=0.5) and study.relative_span() == pytest.approx(0.218,
+            abs=5e-4)
     assert study.visual_span(reading="radius") == pytest.approx(131, abs=0.25)
-    assert 27*2.54/math.hypot(16, 9)*16 == pytest.approx(study.pixel_cm*2560)      # the width of a 27-inch screen of 16 : 9
+    # the width of a 27-inch screen of 16 : 9
+    assert 27*2.54/math.hypot(16, 9)*16 == pytest.approx(study.pixel_cm*2560)
 
 
 @given(st.floats(20, 200), st.floats(5, 60), st.integers(400, 5000), st.integers(300, 3000), seeds)
@@ -52,14 +57,16 @@ def test_angles_are_those_of_the_lines_of_sight():
     assert setup.angle_between([0, 0], [1e-7, 0]) > 0                              # where an arc cosine gives 0
 
 
-@pytest.mark.parametrize("wrong", [dict(distance_cm=-1), dict(resolution=(0, 10)), dict(resolution=(10,)), dict(image_px=0), dict(screen_diagonal_in=float("nan"))])
+@pytest.mark.parametrize("wrong", [dict(distance_cm=-1), dict(resolution=(0, 10)), dict(resolution=(10,)),
+                                   dict(image_px=0), dict(screen_diagonal_in=float("nan"))])
 def test_lengths_must_be_lengths(wrong):
     with pytest.raises(ValueError, match="positive"): Setup(**wrong)
 
 
 # Heatmaps
 
-@given(seeds, st.integers(0, 25), st.integers(1, 40), st.integers(1, 40), st.floats(0.5, 60), st.one_of(st.none(), st.floats(0, 80)), st.booleans())
+@given(seeds, st.integers(0, 25), st.integers(1, 40), st.integers(1, 40), st.floats(0.5, 60),
+       st.one_of(st.none(), st.floats(0, 80)), st.booleans())
 @examples(80)
 def test_heatmap_is_the_direct_sum(seed, n, height, width, span, cutoff, whole):
     g = np.random.default_rng(seed)
@@ -70,14 +77,16 @@ def test_heatmap_is_the_direct_sum(seed, n, height, width, span, cutoff, whole):
     if cutoff is not None: assert ((fast > 0) == (slow > 0)).all()
 
 
-@given(seeds, st.integers(60, 200), st.sampled_from(["any", "whole", "half", "one"]), st.floats(150, 260), st.floats(0.3, 1))
+@given(seeds, st.integers(60, 200), st.sampled_from(["any", "whole", "half", "one"]), st.floats(150, 260),
+       st.floats(0.3, 1))
 @examples(25)
 def test_convolution_is_the_direct_sum(seed, n, kind, span, reach):
     g = np.random.default_rng(seed)
     points, weights = g.uniform(-150, 250, (n, 2)), g.choice([1e-7, 1, 2.5], n)
     points = dict(any=points, whole=points.round(), half=points.round() + 0.5, one=np.repeat(points[:1], n, 0))[kind]
     cutoff = reach*span/2
-    fast, slow = perception._convolved(points, weights, (60, 80), 0.17*span, cutoff), direct_sum(points, (60, 80), span, cutoff, weights)
+    fast, slow = (perception._convolved(points, weights, (60, 80), 0.17*span, cutoff),
+                  direct_sum(points, (60, 80), span, cutoff, weights))
     np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-7*max(slow.max(), 1e-7))
     assert ((fast > 0) == (slow > 0)).all()
 
@@ -88,7 +97,8 @@ def test_which_way_is_taken_makes_no_difference(monkeypatch):
     for way in ("_convolved", "_stamped"):
         f = getattr(perception, way)
         monkeypatch.setattr(perception, way, lambda *a, f=f, way=way: taken.append(way) or f(*a))
-    many, few = fixation_heatmap(points, (100, 100), 160, 80), sum(fixation_heatmap(points[i:i + 5], (100, 100), 160, 80) for i in range(0, 300, 5))
+    many, few = (fixation_heatmap(points, (100, 100), 160, 80),
+                 sum(fixation_heatmap(points[i:i + 5], (100, 100), 160, 80) for i in range(0, 300, 5)))
     assert set(taken) == {"_convolved", "_stamped"} and taken[0] == "_convolved"
     np.testing.assert_allclose(many, few, rtol=1e-7)
 
@@ -100,17 +110,22 @@ def test_mass_of_whole_gaussians():
 
 
 def test_half_of_the_maximum_is_reached_at_a_fifth_of_the_span():
-    "FWHM is 40 % of the visual span, so half of the height is reached 20 % away (Blignaut 2010; 2.358 · 0.17 = 0.4009)."
+    """FWHM is 40 % of the visual span, so half of the height is reached 20 % away (Blignaut 2010; 2.358 · 0.17 =
+    0.4009)."""
     heat = fixation_heatmap([[500, 0]], (1, 1000), 500)
     assert heat[0, 600] == pytest.approx(0.5, abs=0.002)
 
 
 @pytest.mark.parametrize("call, message", [
-    (dict(points=[[1, 2, 3]]), "(n, 2)"), (dict(points=[1, 2]), "(n, 2)"), (dict(points=[[np.nan, 1]]), "finite"), (dict(points=[[np.inf, 1]]), "finite"),
-    (dict(visual_span=0), "visual_span"), (dict(visual_span=float("nan")), "visual_span"), (dict(cutoff=-1), "cutoff"), (dict(cutoff=float("nan")), "cutoff"),
-    (dict(weights=[1, 2]), "1 numbers"), (dict(weights=[-1]), "not negative"), (dict(weights=[np.nan]), "not negative")])
+    (dict(points=[[1, 2, 3]]), "(n, 2)"), (dict(points=[1, 2]), "(n, 2)"), (dict(points=[[np.nan, 1]]), "finite"),
+                                           (dict(points=[[np.inf, 1]]), "finite"),
+    (dict(visual_span=0), "visual_span"), (dict(visual_span=float("nan")), "visual_span"), (dict(cutoff=-1), "cutoff"),
+                                           (dict(cutoff=float("nan")), "cutoff"),
+    (dict(weights=[1, 2]), "1 numbers"), (dict(weights=[-1]), "not negative"),
+                                           (dict(weights=[np.nan]), "not negative")])
 def test_rubbish_is_refused(call, message):
-    with pytest.raises(ValueError) as error: fixation_heatmap(**(dict(points=[[1, 2]], shape=(4, 4), visual_span=2) | call))
+    with pytest.raises(ValueError) as error:
+        fixation_heatmap(**(dict(points=[[1, 2]], shape=(4, 4), visual_span=2) | call))
     assert message in str(error.value)
 
 
@@ -129,7 +144,8 @@ def test_networks_fixations_are_its_top_pixels(seed, n):
 def slow_auc(a, points):
     at = {(int(y), int(x)) for x, y in points}
     hits, others = [a[int(y), int(x)] for x, y in points], [a[i] for i in np.ndindex(a.shape) if i not in at]
-    line = [(0., 0.)] + [(sum(o >= t for o in others)/len(others), sum(h >= t for h in hits)/len(hits)) for t in sorted(set(hits), reverse=True)] + [(1., 1.)]
+    line = ([(0., 0.)] + [(sum(o >= t for o in others)/len(others), sum(h >= t for h in hits)/len(hits))
+                          for t in sorted(set(hits), reverse=True)] + [(1., 1.)])
     return sum((x1 - x0)*(y0 + y1)/2 for (x0, y0), (x1, y1) in zip(line, line[1:]))
 
 def slow_nss(a, points):
@@ -145,7 +161,8 @@ def slow_ranks(v): return [sum(w < x for w in v) + (sum(w == x for w in v) + 1)/
 def slow_cc(a, b):
     a, b = list(a), list(b)
     ma, mb = sum(a)/len(a), sum(b)/len(b)
-    return sum((x - ma)*(y - mb) for x, y in zip(a, b))/math.sqrt(sum((x - ma)**2 for x in a)*sum((y - mb)**2 for y in b))
+    return sum((x - ma)*(y - mb) for x, y in zip(a, b))/math.sqrt(sum((x - ma)**2 for x in a)*sum((y - mb)**2
+            for y in b))
 
 
 @given(seeds, st.booleans())
@@ -161,8 +178,11 @@ def test_measures_are_their_definitions(seed, ties):
     assert sim(a, b) == pytest.approx(sum(min(p, q) for p, q in zip(a.flat/a.sum(), b.flat/b.sum())))
     assert cc(a, b) == pytest.approx(slow_cc(a.flat, b.flat))
     assert spearman(a, b) == pytest.approx(slow_cc(slow_ranks(list(a.flat)), slow_ranks(list(b.flat))))
-    assert cosine_distance(a, b) == pytest.approx(1 - sum(x*y for x, y in zip(a.flat, b.flat))/math.sqrt(sum(x*x for x in a.flat)*sum(y*y for y in b.flat)))
-    assert zero_measure(a, b) == pytest.approx(sum(x > 0 and y > 0 for x, y in zip(a.flat, b.flat))/sum(x > 0 or y > 0 for x, y in zip(a.flat, b.flat)))
+    assert cosine_distance(a, b) == pytest.approx(1 - sum(x*y
+                                                          for x, y in zip(a.flat, b.flat))/math.sqrt(sum(x*x
+            for x in a.flat)*sum(y*y for y in b.flat)))
+    assert zero_measure(a, b) == pytest.approx(sum(x > 0 and y > 0 for x, y in zip(a.flat, b.flat))/sum(x > 0 or y > 0
+            for x, y in zip(a.flat, b.flat)))
 
 
 @given(seeds)
@@ -175,7 +195,8 @@ def test_what_does_not_matter_to_a_measure(seed):
     for f in (sim, kl, cosine_distance, zero_measure): assert f(3*a, b/7) == pytest.approx(f(a, b))
     on = np.unique(points, axis=0)
     others = np.delete(a.ravel(), on[:, 1]*8 + on[:, 0])
-    true_area = np.mean(others < a[on[:, 1], on[:, 0]][:, None])     # Judd's straight lines lie above the steps, by at most half a fixation
+    # Judd's straight lines lie above the steps, by at most half a fixation
+    true_area = np.mean(others < a[on[:, 1], on[:, 0]][:, None])
     assert true_area <= auc_judd(a, on) <= true_area + 1/(2*len(on))
     assert kl(a, b) >= 0 and 0 <= sim(a, b) == pytest.approx(1 - np.abs(a/a.sum() - b/b.sum()).sum()/2)
 
@@ -183,13 +204,17 @@ def test_what_does_not_matter_to_a_measure(seed):
 def test_constant_and_empty_maps():
     some, flat, none, point = np.arange(12.).reshape(3, 4), np.full((3, 4), 0.1), np.zeros((3, 4)), [[1, 1]]
     value = lambda a, b: {name: f(a, b) for name, f in MEASURES.items()}
-    assert all(math.isnan(value(a, b)[m]) for m in ("cc", "spearman") for a, b in ((flat, some), (some, flat), (flat, flat), (none, some), (none, none)))
-    assert {m: v for m, v in value(none, none).items() if not math.isnan(v)} == dict(zero_measure=1, cosine_distance=0, sim=1, kl=0)
-    assert (value(none, some)["zero_measure"], value(none, some)["cosine_distance"], value(none, some)["sim"]) == (0, 1, 0)
+    assert all(math.isnan(value(a, b)[m]) for m in ("cc", "spearman")
+               for a, b in ((flat, some), (some, flat), (flat, flat), (none, some), (none, none)))
+    assert {m: v for m, v in value(none, none).items()
+            if not math.isnan(v)} == dict(zero_measure=1, cosine_distance=0, sim=1, kl=0)
+    assert (value(none, some)["zero_measure"], value(none, some)["cosine_distance"], value(none, some)["sim"]) == (0, 1,
+            0)
     assert 25 < kl(none, some) < 40 and math.isnan(kl(some, none))
     assert sim(flat, flat) == pytest.approx(1) and kl(flat, flat) == pytest.approx(0, abs=1e-12)
     assert (nss(flat, point), auc_judd(flat, point), nss(none, point), auc_judd(none, point)) == (0, 0.5, 0, 0.5)
-    assert math.isnan(nss(some, [])) and math.isnan(auc_judd(some, [[99, 0]])) and math.isnan(auc_judd(np.ones((1, 1)), [[0, 0]]))
+    assert math.isnan(nss(some, [])) and math.isnan(auc_judd(some, [[99, 0]])) and math.isnan(auc_judd(np.ones((1, 1)),
+            [[0, 0]]))
 
 
 def test_maps_that_do_not_fit():
@@ -216,8 +241,11 @@ def test_against_pysaliency():
         heats.append(a); stimuli.append(np.full((40, 44, 3), k, "uint8"))
     stimuli = pysaliency.Stimuli(stimuli)
     for k, (_, two) in enumerate(sets):
-        fixations = pysaliency.FixationTrains.from_fixation_trains([list(np.rint(two)[:, 0])], [list(np.rint(two)[:, 1])], [list(range(len(two)))], [k], [0])
-        model = type("Heat", (pysaliency.SaliencyMapModel,), dict(_saliency_map=lambda self, s: heats[int(s[0, 0, 0])]))()
+        fixations = pysaliency.FixationTrains.from_fixation_trains([list(np.rint(two)[:, 0])],
+                                                                   [list(np.rint(two)[:, 1])], [list(range(len(two)))],
+                                                                   [k], [0])
+        model = type("Heat", (pysaliency.SaliencyMapModel,),
+                     dict(_saliency_map=lambda self, s: heats[int(s[0, 0, 0])]))()
         assert auc_judd(heats[k], np.rint(two)) == pytest.approx(model.AUC_Judd(stimuli, fixations, jitter=False))
 
 
@@ -227,13 +255,17 @@ def test_compare_and_chance_keep_rows_apart():
     g = np.random.default_rng(0)
     points = g.uniform(0, 30, (10, 4, 2))
     maps = [fixation_heatmap(q, (30, 30), 9, 4.5) for q in points]
-    same, other = compare(maps, maps, points, images=list("abcdefghij")), chance_level(maps, maps, points, seed=3, draws=2)
-    assert list(same.index) == list("abcdefghij") and (same.zero_measure == 1).all() and same.sim.to_numpy() == pytest.approx(1)
+    same, other = (compare(maps, maps, points, images=list("abcdefghij")),
+                   chance_level(maps, maps, points, seed=3, draws=2))
+    assert list(same.index) == list(
+        "abcdefghij") and (same.zero_measure == 1).all() and same.sim.to_numpy() == pytest.approx(1)
     order = derangement(10, 3, "chance", 0)
-    assert len(other) == 20 and other.cc.to_numpy()[:10] == pytest.approx([cc(maps[i], maps[order[i]]) for i in range(10)])
+    assert len(other) == 20 and other.cc.to_numpy()[:10] == pytest.approx([cc(maps[i], maps[order[i]])
+                                                                           for i in range(10)])
     assert other.nss.to_numpy()[:10] == pytest.approx([nss(maps[i], points[order[i]]) for i in range(10)])
     table = summary(same, other, same)
-    assert table.loc["zero_measure", ["mean", "std", "low", "high", "ceiling"]].tolist() == [1, 0, 1, 1, 1] and table.loc["cc", "chance"] == pytest.approx(other.cc.mean())
+    assert table.loc["zero_measure", ["mean", "std", "low", "high", "ceiling"]].tolist() == [1, 0, 1, 1,
+            1] and table.loc["cc", "chance"] == pytest.approx(other.cc.mean())
 
 
 @given(st.integers(2, 200), seeds)
@@ -244,8 +276,10 @@ def test_derangement(n, seed):
 
 
 def test_bootstrap_interval_covers_the_mean():
-    "About 95 % of intervals hold the true mean; with 40 numbers the percentile bootstrap is known to hold it a little less often."
-    held = [low <= 0 <= high for low, high in (bootstrap(rng(k, "sample").normal(size=40), seed=k, draws=500) for k in range(300))]
+    """About 95 % of intervals hold the true mean; with 40 numbers the percentile bootstrap is known to hold it a
+    little less often."""
+    held = [low <= 0 <= high for low, high in (bootstrap(rng(k, "sample").normal(size=40), seed=k, draws=500)
+                                               for k in range(300))]
     assert 0.89 <= np.mean(held) <= 0.98
     assert bootstrap([1, 5, np.nan, 2]) == bootstrap([1, 5, 2]) and np.isnan(bootstrap([np.nan])).all()
 
@@ -262,14 +296,16 @@ def test_summary_counts_what_has_a_value():
 def made(tmp_path_factory):
     "(Study, folder with its recordings): two simulated annotators and three faces."
     folder = tmp_path_factory.mktemp("recordings")
-    return simulation.study(n_images=3, folder=folder, image_size=96), folder
+    return simulation.simulated_study(n_images=3, folder=folder, image_size=96), folder
 
 
 def test_a_folder_of_recordings_is_the_study(made):
     study, folder = made
-    (folder/"participants.tsv").write_text("participant_id\n")                     # what BIDS keeps beside recordings is none
+    # what BIDS keeps beside recordings is none
+    (folder/"participants.tsv").write_text("participant_id\n")
     gaze, again = gaze_of(study.recordings), gaze_of(read_study(folder))
-    assert again.fixations.equals(gaze.fixations) and again.trials.equals(gaze.trials) and gaze.simulated and again.simulated
+    assert again.fixations.equals(
+        gaze.fixations) and again.trials.equals(gaze.trials) and gaze.simulated and again.simulated
     assert gaze.people == list(study.recordings) and gaze.shared == sorted(map(str, study.images.names))
 
 
@@ -278,7 +314,8 @@ def test_gaze_lies_where_the_annotators_looked(made):
     gaze = gaze_of(study.recordings)
     for name in gaze.people:
         for image, found in zip(gaze.shared, gaze.at(gaze.shared, name)):
-            known = study.truth[(study.truth["annotator"] == name) & (study.truth["image"] == image) & (study.truth["seen"] > 0.8) & (study.truth["duration"] > 120)]
+            known = study.truth[(study.truth["annotator"] == name) & (study.truth["image"] == image)
+                                & (study.truth["seen"] > 0.8) & (study.truth["duration"] > 120)]
             known = (study.setup.to_image(known[["x", "y"]].to_numpy(), 1) + 0.5)
             known = known[(np.abs(known - 0.5) < 0.45).all(1)]
             nearest = np.linalg.norm(known[:, None] - found, axis=2).min(1)
@@ -308,22 +345,29 @@ def test_table1_numbers_are_those_of_its_images():
     points = {name: [g.uniform(5, 43, (5, 2)) for _ in range(7)] for name in ("u", "v", "w", NETWORK)}
     heats = {name: np.stack([fixation_heatmap(x, (48, 48), 10, 5) for x in xy]) for name, xy in points.items()}
     table = table1(heats, points, seed=2).set_index(["first", "second", "measure"])
-    assert [(a, b) for a, b, m in table.index if m == "kl"] == [("u", "v"), ("u", "w"), ("v", "w"), ("u", NETWORK), ("v", NETWORK), ("w", NETWORK)]
+    assert [(a, b) for a, b, m in table.index if m == "kl"] == [("u", "v"), ("u", "w"), ("v", "w"), ("u", NETWORK),
+                                                                ("v", NETWORK), ("w", NETWORK)]
     row = lambda a, b, m: table.loc[(a, b, m)]
-    predicts = lambda f, a, b: np.mean([f(heats[b][i], x) for i, x in enumerate(points[a] if f in (nss, auc_judd) else heats[a])])
+    predicts = lambda f, a, b: np.mean([f(heats[b][i], x)
+                                        for i, x in enumerate(points[a] if f in (nss, auc_judd) else heats[a])])
     for name, f in (("nss", nss), ("auc_judd", auc_judd), ("kl", kl), ("zero_measure", zero_measure)):
         assert row("v", NETWORK, name)["mean"] == pytest.approx(predicts(f, "v", NETWORK))
-        assert row("v", NETWORK, name)["ceiling"] == pytest.approx(np.mean([predicts(f, "v", "u"), predicts(f, "v", "w")]))
+        assert row("v", NETWORK,
+                   name)["ceiling"] == pytest.approx(np.mean([predicts(f, "v", "u"), predicts(f, "v", "w")]))
     order = derangement(7, 2, "chance", 0)
-    assert row("u", NETWORK, "sim")["chance"] == pytest.approx(np.mean([sim(heats[NETWORK][i], heats["u"][order[i]]) for i in range(7)]))
+    assert row("u", NETWORK,
+               "sim")["chance"] == pytest.approx(np.mean([sim(heats[NETWORK][i], heats["u"][order[i]])
+                                                          for i in range(7)]))
     published = table["published"].unstack()
-    assert published.loc[[("u", "v"), ("u", NETWORK), ("v", NETWORK)], ["zero_measure", "spearman", "cosine_distance"]].values.tolist() == [
+    assert published.loc[[("u", "v"), ("u", NETWORK), ("v", NETWORK)],
+                         ["zero_measure", "spearman", "cosine_distance"]].values.tolist() == [
         [0.546, 0.689, 0.296], [0.405, 0.548, 0.423], [0.371, 0.515, 0.454]]
     assert published.loc[[("u", "w"), ("w", NETWORK)]].isna().all(axis=None)
 
 
 def test_two_alike_are_above_chance():
-    "One who looks where another does, give or take a degree, on images that differ: agreement far beyond chance; strangers: none."
+    """One who looks where another does, give or take a degree, on images that differ: agreement far beyond chance;
+    strangers: none."""
     g, span = np.random.default_rng(1), Setup().relative_span()*60
     truth = [g.uniform(10, 50, (6, 2)) for _ in range(30)]
     near, far = [t + g.normal(0, 1, t.shape) for t in truth], [g.uniform(10, 50, (6, 2)) for _ in range(30)]
@@ -332,4 +376,5 @@ def test_two_alike_are_above_chance():
     table = table1(heats, dict(u=truth, v=near)).set_index(["first", "second", "measure"])
     for m in ("zero_measure", "spearman", "cc", "sim", "nss", "auc_judd"):
         like, strange = table.loc[("u", "v", m)], table.loc[("u", NETWORK, m)]
-        assert like["low"] > like["chance"] and strange["low"] < strange["ceiling"] and abs(strange["mean"] - strange["chance"]) < (strange["ceiling"] - strange["chance"])/4
+        assert like["low"] > like["chance"] and strange["low"] < strange["ceiling"] and abs(strange["mean"]
+                - strange["chance"]) < (strange["ceiling"] - strange["chance"])/4

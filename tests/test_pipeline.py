@@ -10,7 +10,8 @@ from rbdm_nb.roof import pipeline
 from rbdm_nb.roof.runner import Display, execute, run_set
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COMMON = 'output: str = "outputs/demo"  # folder of results\nmask: str = "mean"  # what to hide; one of: none, mean, negative\nrate: float = 0.5  # learning rate\n'
+COMMON = ('output: str = "outputs/demo"  # folder of results\nmask: str = "mean"  # what to hide; one of: none, mean, '
+          'negative\nrate: float = 0.5  # learning rate\n')
 
 
 def write_notebook(name, *cells, parameters=COMMON):
@@ -22,15 +23,15 @@ def write_notebook(name, *cells, parameters=COMMON):
 
 
 def write_set(text, name="demo"):
-    Path(f"params/{name}.yaml").write_text(f"name: {name}\n" + textwrap.dedent(text))
-    return f"params/{name}.yaml"
+    Path(f"params/sets/{name}.yaml").write_text(f"name: {name}\n" + textwrap.dedent(text))
+    return f"params/sets/{name}.yaml"
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     "An empty project with three modules beside the package's own, as the working folder."
     (tmp_path/"settings.ini").write_text("[DEFAULT]\nlib_name = rbdm_nb\n")
-    for folder in ("nbs", "params", "rbdm_nb"): (tmp_path/folder).mkdir()
+    for folder in ("nbs", "params/sets", "rbdm_nb"): (tmp_path/folder).mkdir(parents=True)
     (tmp_path/"rbdm_nb"/"__init__.py").write_text(f"__path__.append({str(REPOSITORY/'rbdm_nb')!r})\n")
     for module in ("low", "middle", "high"): (tmp_path/"rbdm_nb"/f"{module}.py").write_text("x = 1\n")
     monkeypatch.chdir(tmp_path)
@@ -39,7 +40,8 @@ def project(tmp_path, monkeypatch):
 
 
 # for cells: save a result; wait for another notebook, which in vain is an error
-SAVE = "from types import SimpleNamespace\nfrom rbdm_nb.project import save_text\nsave = lambda text, name: save_text(text, SimpleNamespace(output=output), name)\n"
+SAVE = ("from types import SimpleNamespace\nfrom rbdm_nb.project import save_text\nsave = lambda text, name: "
+        "save_text(text, SimpleNamespace(output=output), name)\n")
 WAIT = """import os, time
 def tell(name): open(name, "w").close()
 def wait(name, end=time.monotonic() + 60):
@@ -50,7 +52,8 @@ def wait(name, end=time.monotonic() + 60):
 
 
 def record(run, folder="outputs/demo"): return json.loads(Path(folder, "provenance", f"{run}.json").read_text())
-def states(path, **options): return {r.name: pipeline.state(r).state for r in pipeline.runs(pipeline.read_set(path), **options)}
+def states(path, **options):
+    return {r.name: pipeline.state(r).state for r in pipeline.runs(pipeline.read_set(path), **options)}
 
 
 # --- order
@@ -82,25 +85,32 @@ def test_example_that_looks_ahead_is_no_circle(project):
 def test_circle_is_an_error_that_names_the_notebooks(project):
     write_notebook("01_low", "#| default_exp low", "#| export\nfrom rbdm_nb.high import x")
     write_notebook("02_high", "#| default_exp high", "#| export\nfrom rbdm_nb.low import x")
-    with pytest.raises(ValueError, match="no order.*01_low.*02_high|no order.*02_high.*01_low"): run_set(write_set("notebooks: {01_low: , 02_high: }\n"))
+    with pytest.raises(ValueError, match="no order.*01_low.*02_high|no order.*02_high.*01_low"):
+        run_set(write_set("notebooks: {01_low: , 02_high: }\n"))
 
 
 # --- what is refused
 
 @pytest.mark.parametrize("text, message", [
-    ("notebooks:\n  01_low: {maks: mean}\n", r"params/demo.yaml:3: unknown parameter 'maks'; did you mean 'mask'\?"),
-    ("shared: {raet: 1}\nnotebooks:\n  01_low:\n", r"params/demo.yaml:2: unknown parameter 'raet'; did you mean 'rate'\?"),
-    ("notebooks:\n  01_low:\n    - {rate: 1}\n    - rate: fast\n", r"params/demo.yaml:5: rate must be float, got 'fast'"),
-    ("notebooks:\n  01_low: {mask: men}\n", r"params/demo.yaml:3: mask must be one of none, mean, negative, got 'men'; did you mean 'mean'\?"),
-    ("notebooks:\n  01_lwo:\n", r"params/demo.yaml:3: no notebook '01_lwo'; did you mean '01_low'\?"),
-    ("notbooks:\n  01_low:\n", r"params/demo.yaml:\d: (key 'notebooks' is missing|unknown key 'notbooks'; did you mean 'notebooks'\?)"),
-    ("notebooks:\n  01_low: {mask: mean, mask: none}\n", r"params/demo.yaml:3: key 'mask' is given twice"),
-    ("notebooks:\n  01_low: [{mask: mean}, {mask: mean}]\n", r"params/demo.yaml:3: the same run of 01_low is listed twice"),
-    ("timeout: -1\nnotebooks:\n  01_low:\n", r"params/demo.yaml:2: timeout: .*greater than 0"),
-    ("notebooks:\n  01_low: {output: elsewhere}\n", r"params/demo.yaml:3: output follows from the set's name"),
-    ("notebooks: {}\n", r"params/demo.yaml:2: notebooks must hold at least one"),
-    ("notebooks: [01_low]\n", r"params/demo.yaml:2: notebooks"),
-    ("notebooks:\n  01_low: {mask: [a\n", r"params/demo.yaml:\d: not YAML"),
+    ("notebooks:\n  01_low: {maks: mean}\n",
+     r"params/sets/demo.yaml:3: unknown parameter 'maks'; did you mean 'mask'\?"),
+    ("shared: {raet: 1}\nnotebooks:\n  01_low:\n",
+     r"params/sets/demo.yaml:2: unknown parameter 'raet'; did you mean 'rate'\?"),
+    ("notebooks:\n  01_low:\n    - {rate: 1}\n    - rate: fast\n",
+     r"params/sets/demo.yaml:5: rate must be float, got 'fast'"),
+    ("notebooks:\n  01_low: {mask: men}\n",
+     r"params/sets/demo.yaml:3: mask must be one of none, mean, negative, got 'men'; did you mean 'mean'\?"),
+    ("notebooks:\n  01_lwo:\n", r"params/sets/demo.yaml:3: no notebook '01_lwo'; did you mean '01_low'\?"),
+    ("notbooks:\n  01_low:\n",
+     r"params/sets/demo.yaml:\d: (key 'notebooks' is missing|unknown key 'notbooks'; did you mean 'notebooks'\?)"),
+    ("notebooks:\n  01_low: {mask: mean, mask: none}\n", r"params/sets/demo.yaml:3: key 'mask' is given twice"),
+    ("notebooks:\n  01_low: [{mask: mean}, {mask: mean}]\n",
+     r"params/sets/demo.yaml:3: the same run of 01_low is listed twice"),
+    ("timeout: -1\nnotebooks:\n  01_low:\n", r"params/sets/demo.yaml:2: timeout: .*greater than 0"),
+    ("notebooks:\n  01_low: {output: elsewhere}\n", r"params/sets/demo.yaml:3: output follows from the set's name"),
+    ("notebooks: {}\n", r"params/sets/demo.yaml:2: notebooks must hold at least one"),
+    ("notebooks: [01_low]\n", r"params/sets/demo.yaml:2: notebooks"),
+    ("notebooks:\n  01_low: {mask: [a\n", r"params/sets/demo.yaml:\d: not YAML"),
 ])
 def test_refused_parameter_sets_name_the_line(project, text, message):
     write_notebook("01_low", "#| default_exp low")
@@ -110,13 +120,16 @@ def test_refused_parameter_sets_name_the_line(project, text, message):
 
 def test_name_must_be_that_of_the_file(project):
     write_notebook("01_low")
-    Path("params/mine.yaml").write_text("name: demo\nnotebooks: {01_low: }\n")
-    with pytest.raises(ValueError, match="params/mine.yaml:1: name is 'demo', but the file is mine.yaml"): run_set("params/mine.yaml")
+    Path("params/sets/mine.yaml").write_text("name: demo\nnotebooks: {01_low: }\n")
+    with pytest.raises(ValueError, match="params/sets/mine.yaml:1: name is 'demo', but the file is mine.yaml"):
+        run_set("params/sets/mine.yaml")
 
 
 @pytest.mark.parametrize("change, message", [
-    ("maks=mean", r"unknown parameter 'maks'; did you mean 'mask'\?"), ("mask=men", "mask must be one of"), ("rate=fast", "rate must be float"),
-    ("01_lwo.mask=mean", r"no notebook '01_lwo' is to run; did you mean '01_low'\?"), ("mask", "write name=value"), ("output=x", "output follows from")])
+    ("maks=mean", r"unknown parameter 'maks'; did you mean 'mask'\?"), ("mask=men", "mask must be one of"),
+    ("rate=fast", "rate must be float"),
+    ("01_lwo.mask=mean", r"no notebook '01_lwo' is to run; did you mean '01_low'\?"), ("mask", "write name=value"),
+    ("output=x", "output follows from")])
 def test_refused_changes(project, change, message):
     write_notebook("01_low")
     with pytest.raises(ValueError, match=message): run_set(write_set("notebooks: {01_low: }\n"), changes=[change])
@@ -127,7 +140,7 @@ def test_numbers_that_yaml_reads_as_text(project):
     write_notebook("01_low")
     run, = pipeline.runs(pipeline.read_set(write_set("notebooks: {01_low: {rate: 1e-3}}\n")))
     assert run.parameters["rate"] == 0.001
-    run, = pipeline.runs(pipeline.read_set("params/demo.yaml"), changes=["rate=2e-3"])
+    run, = pipeline.runs(pipeline.read_set("params/sets/demo.yaml"), changes=["rate=2e-3"])
     assert run.parameters["rate"] == 0.002
 
 
@@ -137,15 +150,17 @@ def test_changes_make_one_run_of_several(project):
     assert [r.name for r in pipeline.runs(params)] == ["01_low.mask=none", "01_low.mask=mean"]
     assert [r.name for r in pipeline.runs(params, changes=["mask=negative"])] == ["01_low.mask=negative"]
     assert [r.name for r in pipeline.runs(params, only=["01_low.mask=mean"])] == ["01_low.mask=mean"]
-    params = pipeline.read_set(write_set("notebooks:\n  01_low: [{}, {mask: mean}, {mask: none}, {rate: 2}]\n"))   # mean is the default
+    # mean is the default
+    params = pipeline.read_set(write_set("notebooks:\n  01_low: [{}, {mask: mean}, {mask: none}, {rate: 2}]\n"))
     assert [r.parameters["mask"] for r in pipeline.runs(params)] == ["mean", "none", "mean"]
-    assert [(r.parameters["mask"], r.parameters["rate"]) for r in pipeline.runs(params, changes=["mask=negative"])] == [("negative", 0.5), ("negative", 2)]
+    assert [(r.parameters["mask"], r.parameters["rate"])
+            for r in pipeline.runs(params, changes=["mask=negative"])] == [("negative", 0.5), ("negative", 2)]
 
 
 def test_the_projects_own_sets_are_valid(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     known = pipeline.notebooks()
-    for path in sorted(Path("params").glob("*.yaml")):
+    for path in sorted(Path("params/sets").glob("*.yaml")):
         if "notebooks:" in path.read_text(): assert pipeline.runs(pipeline.read_set(path, known), known), path
 
 
@@ -153,13 +168,16 @@ def test_the_projects_own_sets_are_valid(monkeypatch):
 
 def test_a_set_from_start_to_end(project):
     write_notebook("01_low", "#| default_exp low", SAVE + "save(mask, 't.csv')")
-    write_notebook("02_middle", "#| default_exp middle\nimport os\nfrom rbdm_nb.low import x", "print('in', os.getcwd(), 'test mode', 'IN_TEST' in os.environ)")
-    write_notebook("03_fails", "from rbdm_nb.low import x\nprint('so far')", "raise RuntimeError('over\\nand out')", "print('never')")
+    write_notebook("02_middle", "#| default_exp middle\nimport os\nfrom rbdm_nb.low import x",
+                   "print('in', os.getcwd(), 'test mode', 'IN_TEST' in os.environ)")
+    write_notebook("03_fails", "from rbdm_nb.low import x\nprint('so far')", "raise RuntimeError('over\\nand out')",
+                   "print('never')")
     write_notebook("04_high", "#| default_exp high", "from rbdm_nb.middle import x")
     path = write_set("notebooks:\n  01_low: {mask: none}\n  02_middle:\n  03_fails:\n  04_high: {rate: 1}\n")
 
     outcomes = {o.run.name: o for o in run_set(path)}
-    assert {n: o.status for n, o in outcomes.items()} == {"01_low": "done", "02_middle": "done", "03_fails": "failed", "04_high": "done"}
+    assert {n: o.status for n, o in outcomes.items()} == {"01_low": "done", "02_middle": "done", "03_fails": "failed",
+                                                          "04_high": "done"}
     assert outcomes["03_fails"].why.endswith("RuntimeError: over and out")
     assert Path("outputs/demo/tables/t.csv").read_text() == "none"
     first = record("01_low")
@@ -177,7 +195,8 @@ def test_a_set_from_start_to_end(project):
     Path("rbdm_nb/low.py").write_text("x = 2\n")
     assert states(path) == {"01_low": "stale", "02_middle": "stale", "03_fails": "failed", "04_high": "there"}
     why = {r.name: pipeline.state(r).why for r in pipeline.runs(pipeline.read_set(path))}
-    assert why["02_middle"] == "module low changed" and "over and out; since then: module low changed" in why["03_fails"]
+    assert why["02_middle"] == "module low changed" and "over and out; since then: module low changed" in why[
+        "03_fails"]
     Path("rbdm_nb/low.py").write_text("'''Doc.'''\nx = 1  # as it was\n")
     assert states(path)["01_low"] == "there"
     Path("outputs/demo/tables/t.csv").unlink()
@@ -200,7 +219,8 @@ def test_failure_stops_what_stands_on_it_and_nothing_else(project, jobs):
 
 
 def test_dead_kernel_counts_as_failure(project):
-    write_notebook("01_dies", "print('so far')", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "print('never')")
+    write_notebook("01_dies", "print('so far')", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+                   "print('never')")
     outcome, = run_set(write_set("notebooks: {01_dies: }\n"))
     assert outcome.status == "failed" and "DeadKernel" in outcome.why
     cells = nbformat.read("outputs/demo/notebooks/01_dies.ipynb", as_version=4).cells
@@ -218,7 +238,8 @@ def test_time_limit_is_for_the_notebook(project):
 
 
 def test_progress_within_a_cell_is_shown(project):
-    write_notebook("01_slow", "import json, os, time\nfor n in range(3):\n    with open(os.environ['RBDM_PROGRESS'], 'w') as f: json.dump(dict(desc='epoch', n=n, total=3, rate=2), f)\n    time.sleep(0.8)")
+    write_notebook("01_slow", "import json, os, time\nfor n in range(3):\n    with open(os.environ['RBDM_PROGRESS'], "
+                              "'w') as f: json.dump(dict(desc='epoch', n=n, total=3, rate=2), f)\n    time.sleep(0.8)")
     run, = pipeline.runs(pipeline.read_set(write_set("notebooks: {01_slow: }\n")))
     log = io.StringIO()
     execute(run, display=Display(1, log, every=0.1))
@@ -227,8 +248,11 @@ def test_progress_within_a_cell_is_shown(project):
 
 def _runner(project, jobs=1):
     "A runner in a process of its own."
-    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rbdm_nb.roof.runner import run_set; run_set('params/demo.yaml', force=True, jobs={jobs})"
-    return subprocess.Popen([sys.executable, "-c", code], cwd=project, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    code = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rbdm_nb.roof.runner import "
+            f"run_set; run_set('params/sets/demo.yaml', force=True, jobs={jobs})")
+    return subprocess.Popen([sys.executable, "-c", code], cwd=project,
+                            env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)
 
 
 def _wait_for(path, seconds=300):
@@ -241,7 +265,8 @@ def _wait_for(path, seconds=300):
 def test_a_killed_runner_leaves_no_half_written_notebook(project):
     for module in ("__init__", "low", "middle", "high"): Path(f"rbdm_nb/{module}.py").unlink()
     Path("rbdm_nb").rmdir()  # the runner's own package must be found
-    big = "print('x'*3_000_000)\nopen('here', 'w').close()\nimport time\ntime.sleep(30 if open('long').read() == 'yes' else 0)"
+    big = ("print('x'*3_000_000)\nopen('here', 'w').close()\nimport time\ntime.sleep(30 if open('long').read() == "
+           "'yes' else 0)")
     write_notebook("01_low", big)
     path, copy = write_set("notebooks: {01_low: }\n"), Path("outputs/demo/notebooks/01_low.ipynb")
     Path("long").write_text("no")
@@ -287,26 +312,36 @@ def test_a_result_that_no_run_lists_is_named(project):
 @pytest.mark.parametrize("jobs", [0, -1, 1.5, "2", None])
 def test_refused_numbers_of_jobs(project, jobs):
     write_notebook("01_low")
-    with pytest.raises(ValueError, match="jobs must be a whole number from 1 on"): run_set(write_set("notebooks: {01_low: }\n"), jobs=jobs)
+    with pytest.raises(ValueError, match="jobs must be a whole number from 1 on"):
+        run_set(write_set("notebooks: {01_low: }\n"), jobs=jobs)
     assert not Path("outputs").exists()
 
 
 def test_runs_overlap_keep_their_order_and_own_what_they_save(project):
     "Two runs of 02_middle wait for each other; 03_high needs both, 04_alone none. Names sort against the order."
     write_notebook("05_low", "#| default_exp low", WAIT + "time.sleep(1)\ntell('low')")
-    write_notebook("02_middle", "#| default_exp middle", "#| export\nfrom rbdm_nb.low import x", SAVE + WAIT + "assert os.path.exists('low')",
-                   "other = dict(none='mean', mean='none')[mask]\nsave(mask, f'first_{mask}.csv')\ntell(mask)\nwait(other)",
+    write_notebook("02_middle", "#| default_exp middle", "#| export\nfrom rbdm_nb.low import x",
+                   SAVE + WAIT + "assert os.path.exists('low')",
+                   "other = dict(none='mean', mean='none')[mask]\nsave(mask, "
+                   "f'first_{mask}.csv')\ntell(mask)\nwait(other)",
                    "save(mask, f'second_{mask}.csv')\ntell(f'{mask}.over')\nprint(os.environ['RBDM_PROGRESS'])")
-    write_notebook("03_high", "#| default_exp high", "from rbdm_nb.middle import x", WAIT + "assert os.path.exists('none.over') and os.path.exists('mean.over')")
+    write_notebook("03_high", "#| default_exp high", "from rbdm_nb.middle import x",
+                   WAIT + "assert os.path.exists('none.over') and os.path.exists('mean.over')")
     write_notebook("04_alone", "import os")
-    path, log = write_set("notebooks:\n  03_high:\n  02_middle: [{mask: none}, {mask: mean}]\n  05_low:\n  04_alone:\n"), io.StringIO()
+    path, log = (write_set("notebooks:\n  03_high:\n  02_middle: [{mask: none}, {mask: mean}]\n  05_low:\n  "
+                           "04_alone:\n"), io.StringIO())
     before = dict(os.environ)
     outcomes = run_set(path, jobs=3, stream=log)
-    assert [(o.run.name, o.status, o.why) for o in outcomes] == [(n, "done", "") for n in ("04_alone", "05_low", "02_middle.mask=none", "02_middle.mask=mean", "03_high")]
-    for mask in ("none", "mean"): assert list(record(f"02_middle.mask={mask}")["outputs"]) == [f"tables/first_{mask}.csv", f"tables/second_{mask}.csv"]
+    assert [(o.run.name, o.status, o.why) for o in outcomes] == [(n, "done", "")
+                                                                 for n in ("04_alone", "05_low", "02_middle.mask=none",
+                                                                           "02_middle.mask=mean", "03_high")]
+    for mask in ("none", "mean"):
+        assert list(record(f"02_middle.mask={mask}")["outputs"]) == [f"tables/first_{mask}.csv",
+                                                                     f"tables/second_{mask}.csv"]
     assert record("03_high")["outputs"] == {} and dict(os.environ) == before and Path.cwd() == project
     lines = log.getvalue().splitlines()
-    assert all(sum(f"[{i}/5] {o.run.name}: " in line for line in lines) == 2 for i, o in enumerate(outcomes, 1)) and len(lines) == 10
+    assert all(sum(f"[{i}/5] {o.run.name}: " in line for line in lines) == 2 for i,
+               o in enumerate(outcomes, 1)) and len(lines) == 10
     assert set(states(path).values()) == {"there"}
 
 
@@ -326,7 +361,9 @@ def test_sources_are_parsed_one_at_a_time(monkeypatch):
 
 def test_results_do_not_depend_on_the_number_of_jobs(project):
     write_notebook("01_low", "#| default_exp low", SAVE + "save(f'{mask} {rate}', f'{mask}.csv')")
-    write_notebook("02_middle", "from rbdm_nb.low import x", SAVE + "from pathlib import Path\nsave(''.join(f.read_text() for f in sorted(Path(output, 'tables').glob('*.csv'))), 'all.txt')")
+    write_notebook("02_middle", "from rbdm_nb.low import x",
+                   SAVE + "from pathlib import Path\nsave(''.join(f.read_text() for f in sorted(Path(output, "
+                          "'tables').glob('*.csv'))), 'all.txt')")
     path = write_set("notebooks:\n  01_low: [{mask: none}, {mask: mean}]\n  02_middle:\n")
     kept = []
     for jobs in (1, 2):
@@ -338,7 +375,8 @@ def test_results_do_not_depend_on_the_number_of_jobs(project):
 
 def test_who_waits_for_a_thing_that_another_run_makes_says_so(project):
     entry = "from rbdm_nb.store import Store\nentry = Store(f'{output}/store').entry('maps', method='deep_taylor')\n"
-    write_notebook("01_makes", WAIT + entry + "with entry.lock():\n    tell('held')\n    wait('seen')\n    entry.finish(images=3)")
+    write_notebook("01_makes", WAIT + entry
+                   + "with entry.lock():\n    tell('held')\n    wait('seen')\n    entry.finish(images=3)")
     write_notebook("02_waits", WAIT + entry + "wait('held')\nwith entry.lock(): assert entry.complete")
 
     class Log(io.StringIO):
@@ -347,8 +385,10 @@ def test_who_waits_for_a_thing_that_another_run_makes_says_so(project):
             if "waiting for maps" in text: Path("seen").touch()
             return super().write(text)
     log = Log()
-    assert [o.status for o in run_set(write_set("notebooks: {01_makes: , 02_waits: }\n"), jobs=2, stream=log)] == ["done", "done"]
-    assert "[2/2] 02_waits: cell 3/3, waiting for maps" in log.getvalue() and "which another run is making" in log.getvalue()
+    assert [o.status for o in run_set(write_set("notebooks: {01_makes: , 02_waits: }\n"), jobs=2,
+                                      stream=log)] == ["done", "done"]
+    assert ("[2/2] 02_waits: cell 3/3, waiting for maps" in log.getvalue()
+            and "which another run is making" in log.getvalue())
 
 
 def _alive(pid):
@@ -362,7 +402,8 @@ def _alive(pid):
 def test_a_stopped_runner_leaves_records_and_no_kernels(project, number, status):
     for module in ("__init__", "low", "middle", "high"): Path(f"rbdm_nb/{module}.py").unlink()
     Path("rbdm_nb").rmdir()
-    cell = "import os, subprocess, time\nchild = subprocess.Popen(['sleep', '60'])\nwith open('.new' + mask, 'w') as f: f.write(f'{os.getpid()} {child.pid}')\nos.rename('.new' + mask, mask)\ntime.sleep(60)"
+    cell = ("import os, subprocess, time\nchild = subprocess.Popen(['sleep', '60'])\nwith open('.new' + mask, 'w') as "
+            "f: f.write(f'{os.getpid()} {child.pid}')\nos.rename('.new' + mask, mask)\ntime.sleep(60)")
     write_notebook("01_low", cell)
     path = write_set("notebooks:\n  01_low: [{mask: none}, {mask: mean}, {mask: negative}]\n")
     runner = _runner(project, jobs=2)
@@ -374,8 +415,10 @@ def test_a_stopped_runner_leaves_records_and_no_kernels(project, number, status)
     assert not any(_alive(pid) for mask in ("none", "mean") for pid in Path(mask).read_text().split())
     for mask in ("none", "mean"):
         assert record(f"01_low.mask={mask}")["error"]["name"] == "Interrupted"
-        assert nbformat.read(f"outputs/demo/notebooks/01_low.mask={mask}.ipynb", as_version=4).cells[-1].metadata.papermill.status == "failed"
-    assert states(path) == {"01_low.mask=none": "failed", "01_low.mask=mean": "failed", "01_low.mask=negative": "missing"} and not Path("negative").exists()
+        assert nbformat.read(f"outputs/demo/notebooks/01_low.mask={mask}.ipynb",
+                             as_version=4).cells[-1].metadata.papermill.status == "failed"
+    assert states(path) == {"01_low.mask=none": "failed", "01_low.mask=mean": "failed",
+                            "01_low.mask=negative": "missing"} and not Path("negative").exists()
     assert not list(Path("outputs/demo/notebooks").glob(".*"))
 
 
@@ -387,9 +430,11 @@ def test_each_running_notebook_has_a_line_in_a_terminal():
     none, mean = display.start(1, "06_trainee.mask=none", 4), display.start(2, "06_trainee.mask=mean", 4)
     none.inner(dict(desc="epoch", n=1, total=3, rate=2))
     mean.cell()
-    assert "\n" in screen.getvalue() and "[2/3] 06_trainee.mask=mean" in screen.getvalue().rpartition("\n")[2]   # the second line is below the first
+    # the second line is below the first
+    assert "\n" in screen.getvalue() and "[2/3] 06_trainee.mask=mean" in screen.getvalue().rpartition("\n")[2]
     none.end("done in 0:07")
     mean.end("failed in 0:08")
     text = screen.getvalue()
     assert "[1/3] 06_trainee.mask=none |" in text and "epoch 1/3, 2.0/s" in text and "1/4 cells" in text
-    assert "[1/3] 06_trainee.mask=none: done in 0:07\n" in text and text.rstrip().endswith("[2/3] 06_trainee.mask=mean: failed in 0:08")
+    assert "[1/3] 06_trainee.mask=none: done in 0:07\n" in text and text.rstrip().endswith(
+        "[2/3] 06_trainee.mask=mean: failed in 0:08")

@@ -1,5 +1,6 @@
 "Relevance: whole networks, bad input, the ledger, and maps of a corpus that survive a kill."
 import os, subprocess, sys
+from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest, tensorflow as tf
 from rbdm_nb.explain.relevance import METHODS, Explainer, layer_maps, maps
@@ -12,10 +13,12 @@ def rng(seed): return np.random.default_rng(seed)
 
 # --- networks ---------------------------------------------------------------------------------------------------
 
-def activate(x, name, cap=None, **norm): return L.ReLU(cap, name=f"relu_{name}")(L.BatchNormalization(name=f"norm_{name}", **norm)(x))
+def activate(x, name, cap=None, **norm):
+    return L.ReLU(cap, name=f"relu_{name}")(L.BatchNormalization(name=f"norm_{name}", **norm)(x))
 
 
-def unit(x, name, n, k, **o): return activate(L.Conv2D(n, k, use_bias=False, name=name, **({"padding": "same"} | o))(x), name, scale=False)
+def unit(x, name, n, k, **o):
+    return activate(L.Conv2D(n, k, use_bias=False, name=name, **({"padding": "same"} | o))(x), name, scale=False)
 
 
 def head(i, x): return keras.Model(i, L.Dense(5, name="logits")(L.GlobalAveragePooling2D(name="average")(x)))
@@ -32,16 +35,19 @@ def inception_like():
     i = L.Input((17, 17, 3))
     x = L.MaxPooling2D(3, 2)(unit(i, "stem", 8, 3, strides=2, padding="valid"))
     pooled = L.AveragePooling2D(3, 1, padding="same")(x)
-    x = L.Concatenate(name="mixed")([unit(x, "a", 5, 1), unit(unit(x, "b", 4, (1, 3)), "c", 5, (3, 1)), unit(pooled, "d", 4, 1)])
+    x = L.Concatenate(name="mixed")([unit(x, "a", 5, 1), unit(unit(x, "b", 4, (1, 3)), "c", 5, (3, 1)),
+                                     unit(pooled, "d", 4, 1)])
     return head(i, x)
 
 
 def residual():
     i = L.Input((17, 17, 3))
-    x = activate(L.Conv2D(6, 3, strides=2, use_bias=False, name="stem")(L.ZeroPadding2D(((0, 1), (0, 1)))(i)), "stem", 6.)
+    x = activate(L.Conv2D(6, 3, strides=2, use_bias=False, name="stem")(L.ZeroPadding2D(((0, 1), (0, 1)))(i)),
+                 "stem", 6.)
     y = activate(L.Conv2D(8, 1, use_bias=False, name="expand")(x), "expand", 6.)
     y = activate(L.DepthwiseConv2D(3, padding="same", use_bias=False, name="depthwise")(y), "depthwise", 6.)
-    x = L.Add(name="sum")([x, L.BatchNormalization(name="norm_project")(L.Conv2D(6, 1, use_bias=False, name="project")(y))])
+    x = L.Add(name="sum")([x, L.BatchNormalization(name="norm_project")(L.Conv2D(6, 1, use_bias=False,
+                                                                                 name="project")(y))])
     return head(i, unit(x, "last", 8, 1))
 
 
@@ -56,7 +62,8 @@ NETWORKS = dict(vgg_like=vgg_like, inception_like=inception_like, residual=resid
 
 
 def filled(model, seed=0):
-    "`model` with weights as after some training: negative scales, moving statistics off their start, a positive decision."
+    """`model` with weights as after some training: negative scales, moving statistics off their start, a positive
+    decision."""
     draw, weights = rng(seed), []
     for layer in model.layers:
         for v, a in zip(layer.weights, layer.get_weights()):
@@ -133,7 +140,8 @@ def test_model_is_unchanged():
             tape.watch(images)
             y = tf.reduce_sum(model(images, training=True)**2)
         slopes = tape.gradient(y, [images, *model.trainable_variables])
-        return [t.numpy() for t in slopes], [layer.trainable for layer in model.layers], [len(layer.get_weights()) for layer in model.layers], model.to_json(), len(model.losses)
+        layers = [(layer.trainable, len(layer.get_weights())) for layer in model.layers]
+        return [t.numpy() for t in slopes], layers, model.to_json(), len(model.losses)
     saved = model.get_weights()
     before = state()
     model.set_weights(saved)
@@ -153,16 +161,19 @@ def test_weights_are_shared(network):
 
 
 def test_nonnegative_inputs_are_found(network):
-    signed = [c.layer.name for c in Explainer(network).graph.calls if not c.facts.nonnegative and "norm" not in c.layer.name and "relu" not in c.layer.name]
+    signed = [c.layer.name for c in Explainer(network).graph.calls if not c.facts.nonnegative
+              and "norm" not in c.layer.name and "relu" not in c.layer.name]
     assert {"stem", "last"} <= set(signed) and not {"expand", "depthwise", "project", "logits"} & set(signed)
 
 
 def test_nested_sequential_shared_and_rescaled():
-    inner = keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(4, 3, activation="relu"), L.MaxPooling2D(), L.Flatten()], name="inner")
+    inner = keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(4, 3, activation="relu"), L.MaxPooling2D(), L.Flatten()],
+                             name="inner")
     i = L.Input((8, 8, 3))
     shared = L.Dense(6, use_bias=False, activation="relu", name="shared")
     a = shared(inner(L.Rescaling(1 / 127.5, -1)(i)))
-    net = keras.Model(i, L.Dense(3, name="logits")(L.Concatenate()([shared(L.Activation("relu")(L.Rescaling(1.)(inner(i)))), a])))
+    b = shared(L.Activation("relu")(L.Rescaling(1.)(inner(i))))
+    net = keras.Model(i, L.Dense(3, name="logits")(L.Concatenate()([b, a])))
     filled(net)
     flat_images = rng(0).uniform(0, 255, (2, 8, 8, 3)).astype("float32")
     relevance, logits = Explainer(net).explain(flat_images)
@@ -172,12 +183,17 @@ def test_nested_sequential_shared_and_rescaled():
 
 # --- refusals ---------------------------------------------------------------------------------------------------
 
-def classifier(*layers): return keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(4, 3, name="first"), *layers, L.GlobalAveragePooling2D(), L.Dense(3, name="logits")])
+def classifier(*layers):
+    return keras.Sequential([L.Input((8, 8, 3)), L.Conv2D(4, 3, name="first"), *layers, L.GlobalAveragePooling2D(),
+                             L.Dense(3, name="logits")])
 
 
-@pytest.mark.parametrize("layer, name", [(L.LeakyReLU(name="leaky"), "leaky.*lrp_"), (L.ELU(name="elu"), "elu"), (L.Lambda(lambda x: x, name="any"), "any"),
-                                         (L.Activation("sigmoid", name="bent"), "sigmoid"), (L.Conv2D(4, 3, activation="gelu", name="bent"), "gelu"),
-                                         (L.LayerNormalization(name="normal"), "normal"), (L.ReLU(negative_slope=0.1, name="slope"), "slope"),
+@pytest.mark.parametrize("layer, name", [(L.LeakyReLU(name="leaky"), "leaky.*lrp_"), (L.ELU(name="elu"), "elu"),
+                                         (L.Lambda(lambda x: x, name="any"), "any"),
+                                         (L.Activation("sigmoid", name="bent"), "sigmoid"),
+                                         (L.Conv2D(4, 3, activation="gelu", name="bent"), "gelu"),
+                                         (L.LayerNormalization(name="normal"), "normal"),
+                                         (L.ReLU(negative_slope=0.1, name="slope"), "slope"),
                                          (L.Conv2D(4, 3, groups=2, name="grouped"), "grouped")])
 def test_unsupported_layer_is_refused_by_name(layer, name):
     with pytest.raises(ValueError, match=name): Explainer(classifier(layer))
@@ -189,7 +205,8 @@ def test_subclass_is_not_taken_for_its_parent():
     with pytest.raises(ValueError, match="twice"): Explainer(classifier(Doubled(4, name="twice")))
 
 
-@pytest.mark.parametrize("last", [L.Dense(3, activation="softmax", name="odds"), L.Softmax(name="odds"), L.Activation("softmax", name="odds")])
+@pytest.mark.parametrize("last", [L.Dense(3, activation="softmax", name="odds"), L.Softmax(name="odds"),
+                                  L.Activation("softmax", name="odds")])
 @pytest.mark.parametrize("method", ["deep_taylor", "lrp_epsilon", "gradient"])
 def test_softmax_is_explained_at_its_logits(last, method):
     "At the end, also of a model inside a model; in the middle it is refused."
@@ -211,7 +228,8 @@ def test_models_that_do_not_fit():
     i = L.Input((8, 8, 3))
     x = L.Flatten()(i)
     for model, message in [(keras.Model(i, [L.Dense(2)(x), L.Dense(3)(x)]), "2 outputs"),
-                           (keras.Model(i, L.Conv2D(3, 3)(i)), "logits are"), (keras.Sequential([L.Dense(3)]), "keras.Input")]:
+                           (keras.Model(i, L.Conv2D(3, 3)(i)), "logits are"),
+                           (keras.Sequential([L.Dense(3)]), "keras.Input")]:
         with pytest.raises(ValueError, match=message): Explainer(model)
 
 
@@ -230,7 +248,8 @@ def test_inputs_that_do_not_fit(network):
 
 def test_several_inputs():
     a, b = L.Input((6, 6, 2)), L.Input((4,))
-    net = filled(keras.Model([a, b], L.Dense(3)(L.Concatenate()([L.Flatten()(L.Conv2D(2, 3, activation="relu")(a)), L.Dense(5, activation="relu")(b)]))))
+    net = filled(keras.Model([a, b], L.Dense(3)(L.Concatenate()([L.Flatten()(L.Conv2D(2, 3, activation="relu")(a)),
+                                                                 L.Dense(5, activation="relu")(b)]))))
     x, y = rng(0).normal(size=(5, 6, 6, 2)).astype("float32"), rng(1).normal(size=(5, 4)).astype("float32")
     (r, s), logits = Explainer(net, "deep_taylor").explain([x, y])
     assert r.shape == (5, 6, 6) and s.shape == (5, 4) and (r >= 0).all() and s.any()
@@ -245,20 +264,24 @@ def test_bounds(network):
     images = images_for(network)
     with pytest.raises(ValueError, match="bounds=.low, high."): Explainer(network, "deep_taylor_bounded")
     with pytest.raises(ValueError, match="low at most high"): Explainer(network, "lrp_composite", bounds=(1, -1))
-    with pytest.raises(ValueError, match="beyond the bounds"): Explainer(network, "deep_taylor_bounded", bounds=(0, 1))(images)
+    with pytest.raises(ValueError, match="beyond the bounds"):
+        Explainer(network, "deep_taylor_bounded", bounds=(0, 1))(images)
     per_channel = Explainer(network, "deep_taylor_bounded", bounds=([-1, -1, -1], [1, 1, 1]))
-    np.testing.assert_array_equal(per_channel(images), Explainer(network, "deep_taylor_bounded", bounds=(-1, 1))(images))
+    np.testing.assert_array_equal(per_channel(images),
+                                  Explainer(network, "deep_taylor_bounded", bounds=(-1, 1))(images))
 
 
 def test_product_of_two_tensors_is_refused_and_of_a_constant_is_not():
     i = L.Input((4, 4, 2))
     x = L.Conv2D(2, 1)(i)
-    with pytest.raises(ValueError, match="gate.*constant"): Explainer(keras.Model(i, L.Dense(2)(L.Flatten()(L.Multiply(name="gate")([x, i])))))
+    with pytest.raises(ValueError, match="gate.*constant"):
+        Explainer(keras.Model(i, L.Dense(2)(L.Flatten()(L.Multiply(name="gate")([x, i])))))
 
 
 # --- the ledger -------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m not in ("integrated_gradients", "smoothgrad", "cnn_fixations")])
+@pytest.mark.parametrize("method", [m for m in METHODS
+                                    if m not in ("integrated_gradients", "smoothgrad", "cnn_fixations")])
 @pytest.mark.parametrize("name", ["residual", "inception_like"])
 def test_ledger_balances(name, method):
     "What the output has arrives at the pixels or is lost somewhere; and explaining afterwards gives the same maps."
@@ -267,8 +290,10 @@ def test_ledger_balances(name, method):
     before, logits = explainer.explain(images)
     pages = explainer.ledger(images)
     losses = pages[["bias", "dead", "padding", "other"]]
-    np.testing.assert_allclose(pages.arrives - pages.hands_down, losses.sum(axis=1), atol=1e-3*pages.arrives.abs().max())
-    assert abs(pages.attrs["start"] - pages.attrs["pixels"] - losses.to_numpy().sum()) < 1e-3*losses.abs().to_numpy().sum() + 1e-4
+    np.testing.assert_allclose(pages.arrives - pages.hands_down, losses.sum(axis=1),
+                               atol=1e-3*pages.arrives.abs().max())
+    lost = pages.attrs["start"] - pages.attrs["pixels"]
+    assert abs(lost - losses.to_numpy().sum()) < 1e-3*losses.abs().to_numpy().sum() + 1e-4
     if explainer.method.start == "value": assert np.isclose(pages.attrs["start"], logits.max(1).sum(), rtol=1e-4)
     if not explainer.method.times_input: assert np.isclose(pages.attrs["pixels"], before.sum(), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(explainer(images), before)
@@ -286,8 +311,9 @@ def test_cnn_fixations_are_few_pixels_and_do_not_depend_on_batch_mates(name):
 def test_cnn_fixations_of_a_pyramid_by_hand():
     "Two convolutions, a dense layer: the class is traced back neuron by neuron, slowly."
     i = L.Input((6, 6, 2))
-    net = filled(keras.Model(i, L.Dense(3, activation=None)(L.Flatten()(L.Conv2D(3, 3, activation="relu")(L.Conv2D(4, 2, activation="relu")(i))))), 3)
-    images, (w1, b1, w2, b2, w3, b3) = np.abs(images_for(net)), net.get_weights()
+    x = L.Conv2D(3, 3, activation="relu")(L.Conv2D(4, 2, activation="relu")(i))
+    net = filled(keras.Model(i, L.Dense(3, activation=None)(L.Flatten()(x))), 3)
+    images, (w1, _, w2, _, w3, _) = np.abs(images_for(net)), net.get_weights()
     hidden = keras.Model(i, [net.layers[1].output, net.layers[2].output])
     for x, got in zip(images, Explainer(net, "cnn_fixations")(images)):
         a1, a2 = (t.numpy()[0] for t in hidden(x[None]))
@@ -303,12 +329,14 @@ def test_cnn_fixations_of_a_pyramid_by_hand():
 
 
 def test_ledger_of_samples_is_refused(network):
-    with pytest.raises(ValueError, match="averages over samples"): Explainer(network, "smoothgrad").ledger(images_for(network))
+    with pytest.raises(ValueError, match="averages over samples"):
+        Explainer(network, "smoothgrad").ledger(images_for(network))
 
 
 # --- the paper's architectures ----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("architecture, size", [("InceptionV3", 75), ("MobileNetV2", 48), ("Xception", 71), ("VGGFace", 48)])
+@pytest.mark.parametrize("architecture, size",
+                         [("InceptionV3", 75), ("MobileNetV2", 48), ("Xception", 71), ("VGGFace", 48)])
 def test_architectures(architecture, size):
     from rbdm_nb.networks.architectures import build
     keras.utils.set_random_seed(0)
@@ -338,20 +366,43 @@ class Toy:
     def __len__(self): return len(self.images)
 
 
+def test_a_method_is_one_entry(tmp_path, monkeypatch):
+    "One function in METHODS, and everything that takes a method by name knows it."
+    from rbdm_nb.store import Store
+    def half_z():
+        "Half of the z-rule's relevance."
+        z = METHODS["lrp_z"]()
+        return replace(z, kernel=replace(z.kernel, shares=tuple(replace(s, weight=.5) for s in z.kernel.shares)))
+    monkeypatch.setitem(METHODS, "half_z", half_z)
+    i = L.Input((5, 5, 3))
+    model = filled(keras.Model(i, L.Dense(4, use_bias=False)(L.Flatten()(i))), 3)
+    corpus, store = Toy(6), Store(str(tmp_path))
+    prepare = lambda x: x[:, :5, :5].astype("float32")/255
+    images = prepare(corpus.images[:])
+    np.testing.assert_allclose(Explainer(model, "half_z")(images), Explainer(model, "lrp_z")(images)/2, atol=1e-6)
+    kept = {name: maps(model, corpus, prepare, store, name, trainer="toy") for name in ("half_z", "lrp_z")}
+    np.testing.assert_allclose(kept["half_z"].relevance[:], kept["lrp_z"].relevance[:]/2, atol=1e-6)
+    assert kept["half_z"].entry.key != kept["lrp_z"].entry.key
+    with pytest.raises(ValueError, match="did you mean 'half_z'"): Explainer(model, "haf_z")
+
+
 def toy_maps(folder, kill_at=None):
-    "Maps of 600 images; the process kills itself before batch `kill_at`. Returns maps and the number of batches that were made."
+    """Maps of 600 images; the process kills itself before batch `kill_at`. Returns maps and the number of batches
+    that were made."""
     from rbdm_nb.store import Store
     calls = []
     def prepare(images):
         calls.append(len(images))
         if len(calls) == kill_at: os.kill(os.getpid(), 9)
         return images.astype("float32") / 127.5 - 1
-    return maps(lambda: filled(residual(), 5), Toy(600), prepare, Store(folder), batch_size=32, trainer="toy"), len(calls)
+    return maps(lambda: filled(residual(), 5), Toy(600), prepare, Store(folder), batch_size=32,
+                trainer="toy"), len(calls)
 
 
 def test_killed_run_resumes_and_equals_an_undisturbed_one(tmp_path):
     undisturbed, full = toy_maps(str(tmp_path / "a"))
-    killed = subprocess.run([sys.executable, "-c", RUN.format(tests=str(HERE), folder=str(tmp_path / "b")), "14"], capture_output=True, text=True,
+    killed = subprocess.run([sys.executable, "-c", RUN.format(tests=str(HERE), folder=str(tmp_path / "b")), "14"],
+                            capture_output=True, text=True,
                             cwd=HERE.parent, env=os.environ | {"PYTHONPATH": str(HERE.parent)})
     assert killed.returncode == -9, killed.stderr[-3000:]
     resumed, rest = toy_maps(str(tmp_path / "b"))
@@ -365,7 +416,8 @@ def test_killed_run_resumes_and_equals_an_undisturbed_one(tmp_path):
 
 def test_maps_equal_the_explainer_and_depend_on_their_key(tmp_path):
     from rbdm_nb.store import Store
-    model, corpus, prepare, store = filled(residual(), 5), Toy(21), lambda x: x.astype("float32") / 127.5 - 1, Store(tmp_path)
+    model, corpus, prepare, store = (filled(residual(), 5), Toy(21), lambda x: x.astype("float32") / 127.5 - 1,
+                                     Store(tmp_path))
     kept = maps(model, corpus, prepare, store, batch_size=8, trainer="a")
     relevance, logits = Explainer(model).explain(prepare(corpus.images))
     assert error(kept.relevance[:], relevance) < 1e-6 and error(kept.predictions[:], logits) < 1e-6

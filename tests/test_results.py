@@ -1,4 +1,5 @@
-"Results from records: statistics against second implementations and closed forms, damaged records, and studies of any size."
+"""Results from records: statistics against second implementations and closed forms, damaged records, and studies of
+any size."""
 import itertools, json
 from types import SimpleNamespace
 import matplotlib
@@ -61,7 +62,8 @@ def test_a_higher_level_is_not_reached_earlier(values, a, b):
 def test_area_is_the_mean_height(values, part):
     end = 100 + part*100*(len(values) - 1)
     middles = 100 + (end - 100)*(np.arange(20000) + 0.5)/20000
-    assert m.area(curve(values), end) == pytest.approx(np.interp(middles, 100*np.arange(1, len(values) + 1), values).mean(), abs=1e-3)
+    assert m.area(curve(values), end) == pytest.approx(np.interp(middles, 100*np.arange(1, len(values) + 1),
+                                                                 values).mean(), abs=1e-3)
 
 
 def test_area_of_a_straight_line_is_the_mean_of_its_ends():
@@ -99,7 +101,8 @@ def test_a_crossing_splits_the_curves(a, b):
 # --- statistics
 
 def closed_testing(p):
-    "Holm's corrected p-values by their definition: the largest Bonferroni p of all sets of hypotheses that a hypothesis is in."
+    """Holm's corrected p-values by their definition: the largest Bonferroni p of all sets of hypotheses that a
+    hypothesis is in."""
     sets = [s for k in range(1, len(p) + 1) for s in itertools.combinations(range(len(p)), k)]
     return [max(min(1, len(s)*min(p[i] for i in s)) for s in sets if i in s) for i in range(len(p))]
 
@@ -129,7 +132,8 @@ def test_paired_test_and_interval_against_scipy(d):
 def test_paired_test_of_three_seeds_in_closed_form():
     d = np.array([0.01, 0.03, 0.08])
     t = d.mean()/(d.std(ddof=1)/np.sqrt(3))
-    assert m.paired(d)["p"] == pytest.approx(1 - t/np.sqrt(2 + t*t)), "Student's distribution with two degrees of freedom has this closed form"
+    assert (m.paired(d)["p"]
+            == pytest.approx(1 - t/np.sqrt(2 + t*t))), "Student's distribution with two degrees of freedom has this closed form"
 
 
 @pytest.mark.parametrize("d, p", [([0., 0., 0.], 1), ([0.5, 0.5], 0)])
@@ -193,7 +197,8 @@ def test_resampled_interval_of_recall_against_its_formula():
 
 def test_majority_f1_against_scikit_learn():
     true = [0]*5 + [1]*3 + [3]*2
-    assert results.majority_f1(np.diag([5, 3, 0, 2])) == pytest.approx(f1_score(true, [0]*10, average="macro", labels=[0, 1, 3], zero_division=0))
+    assert results.majority_f1(np.diag([5, 3, 0, 2])) == pytest.approx(f1_score(true, [0]*10, average="macro",
+                                                                                labels=[0, 1, 3], zero_division=0))
 
 
 # --- records
@@ -201,7 +206,8 @@ def test_majority_f1_against_scikit_learn():
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_record_without_a_field_is_refused(field):
     broken = {k: v for k, v in RUNS[0].items() if k != field}
-    with pytest.raises(ValueError, match=rf"run_.*\.json: {field} is missing; delete it and run 06_trainee"): m.checked(broken)
+    with pytest.raises(ValueError, match=rf"run_.*\.json: {field} is missing; delete it and run 06_trainee"):
+        m.checked(broken)
 
 
 def with_row(**change): return lambda r: dict(curve=[r["curve"][0] | change, *r["curve"][1:]])
@@ -226,7 +232,9 @@ def with_row(**change): return lambda r: dict(curve=[r["curve"][0] | change, *r[
 ])
 def test_a_damaged_record_is_refused_with_file_and_remedy(change, words):
     record = RUNS[0] | change(RUNS[0])
-    with pytest.raises(ValueError, match=rf"tables/run_{RUNS[0]['tag']}\.json: .*{words}.*; delete it and run 06_trainee"): m.study([record], 0.9)
+    with pytest.raises(ValueError, match=rf"tables/run_{RUNS[0]['tag']}\.json: .*{words}.*; delete it and run "
+                                         r"06_trainee"):
+        m.study([record], 0.9)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"tag": "x"}', "\x00\x01"])
@@ -244,7 +252,8 @@ def test_records_that_differ_otherwise_are_left_out_and_named():
 
 
 def test_two_records_of_one_run_are_refused():
-    with pytest.raises(ValueError, match="run_copy.json.* are both mean → none, seed 0"): m.study([*RUNS, m.invented("mean", 2) | dict(tag="copy")], 0.9)
+    with pytest.raises(ValueError, match="run_copy.json.* are both mean → none, seed 0"):
+        m.study([*RUNS, m.invented("mean", 2) | dict(tag="copy")], 0.9)
 
 
 # --- studies
@@ -263,7 +272,8 @@ def test_the_order_of_records_changes_nothing():
         assert words == before[1]
 
 
-@pytest.mark.parametrize("records", [[], RUNS[:1], RUNS[4:5], RUNS[:3], [RUNS[0], RUNS[3]], [RUNS[0], RUNS[4]]], ids=["nothing", "no mask", "one mask", "no mask, seeds", "two", "two without a shared seed"])
+@pytest.mark.parametrize("records", [[], RUNS[:1], RUNS[4:5], RUNS[:3], [RUNS[0], RUNS[3]], [RUNS[0], RUNS[4]]],
+                         ids=["nothing", "no mask", "one mask", "no mask, seeds", "two", "two without a shared seed"])
 def test_a_study_may_be_small(records):
     frames, words = tables(records)
     assert len(frames[1]) == len(records)
@@ -276,13 +286,18 @@ def test_differences_are_taken_within_seeds():
     row = test[(test.condition == "mean → none") & (test.against == "none") & (test.measure == "best_f1")].iloc[0]
     by_hand = [table[(table.condition == n)].sort_values("seed").best_f1.to_numpy() for n in ("mean → none", "none")]
     assert row.p == pytest.approx(stats.ttest_rel(*by_hand).pvalue) and row.seeds == 3
-    for _, part in test.groupby("measure"): assert part.p_holm.dropna().tolist() == pytest.approx(closed_testing(part.p.dropna().tolist()) if part.p.notna().sum() < 13 else m.holm(part.p.dropna()).tolist())
+    for _, part in test.groupby("measure"):
+        assert part.p_holm.dropna().tolist() == pytest.approx(closed_testing(part.p.dropna().tolist())
+                                                              if part.p.notna().sum() < 13
+                                                              else m.holm(part.p.dropna()).tolist())
 
 
 def test_a_condition_against_itself_has_no_difference():
-    copy = [m.invented("none", 0, s) | dict(mask="mean", switch_epoch=2, condition="mean → none", tag=f"copy{s}") for s in range(3)]
+    copy = [m.invented("none", 0, s) | dict(mask="mean", switch_epoch=2, condition="mean → none", tag=f"copy{s}")
+            for s in range(3)]
     runs, _ = m.study([m.invented("none", 0, s) for s in range(3)] + copy, 0.9)
-    assert (m.comparisons(runs).difference == 0).all() and (m.comparisons(runs).p == 1).all() and (m.image_comparisons(runs).p == 1).all()
+    assert (m.comparisons(runs).difference == 0).all() and (m.comparisons(runs).p
+                                                            == 1).all() and (m.image_comparisons(runs).p == 1).all()
     assert (m.class_differences(runs).difference == 0).all()
 
 
@@ -298,14 +313,18 @@ def test_gain_is_control_and_remainder():
     assert len(left) and (left.gain - left.control_gain).to_numpy() == pytest.approx(left.remains.to_numpy())
     assert ((left.share <= 1) | left.share.isna()).all() and left.share[left.gain <= 0].isna().all()
     assert {"random → none", "mean → none (untrained)", "ellipse → none"} <= set(left.control)
-    runs = [steady("none", "none", 0, [.2]*4), steady("mean", "mean", 0, [.3]*4), steady("random", "random", 0, [.1]*4), steady("other", "other", 0, [.25]*4)]
+    runs = [steady("none", "none", 0, [.2]*4), steady("mean", "mean", 0, [.3]*4), steady("random", "random", 0, [.1]*4),
+            steady("other", "other", 0, [.25]*4)]
     left = m.remains(runs).set_index("control")
-    assert left.loc[["random", "other"], ["gain", "control_gain", "remains", "share"]].to_numpy() == pytest.approx(np.array([[.1, -.1, .2, 1], [.1, .05, .05, .5]])), "a control that loses leaves all of the gain, not more"
+    assert left.loc[["random", "other"], ["gain", "control_gain", "remains",
+                                          "share"]].to_numpy() == pytest.approx(np.array([[.1, -.1, .2, 1],
+                                                                                          [.1, .05, .05, .5]])), "a control that loses leaves all of the gain, not more"
 
 
 def test_cost_counts_what_a_mask_needs():
     table = m.cost(m.study(RUNS, 0.9)[0], (0.05, 0.99)).set_index("condition")
-    assert table.loc["none", ["total", "trainer"]].tolist() == [40, 0] and table.loc["mean", ["total", "trainer", "relevance", "masks"]].tolist() == [162, 100, 20, 2]
+    assert table.loc["none", ["total", "trainer"]].tolist() == [40, 0] and table.loc["mean", ["total", "trainer",
+                                                                                              "relevance", "masks"]].tolist() == [162, 100, 20, 2]
     assert (table["seconds_to_0.05"].drop("none") > 122).all() and np.isinf(table["seconds_to_0.99"]).all()
     unknown = m.invented("mean", 2) | dict(trainer=dict(seconds=None, relevance_seconds=1, mask_seconds=1))
     assert np.isnan(m.cost(m.study([unknown], 0.9)[0]).total[0]), "what is not known is not free"
@@ -313,17 +332,22 @@ def test_cost_counts_what_a_mask_needs():
 
 def test_intervals_of_classes_over_seeds_or_images():
     classes = m.class_differences(m.study(RUNS, 0.9)[0])
-    assert set(classes[classes.condition == "mean"].interval_over) == {"images"} and set(classes[classes.condition == "mean → none"].interval_over) == {"seeds"}
+    assert set(classes[classes.condition == "mean"].interval_over) == {"images"} and set(classes[classes.condition
+                                                                                                 == "mean → none"].interval_over) == {
+                                                                                                     "seeds"}
     assert ((classes.low <= classes.difference) & (classes.difference <= classes.high)).all()
 
 
-PAPERS_WAY = dict(none=[.1, .2, .4, .50], negative=[.2, .3, .42, .47], mean=[.3, .4, .41, .42], perceptive=[.15, .25, .30, .31])
+PAPERS_WAY = dict(none=[.1, .2, .4, .50], negative=[.2, .3, .42, .47], mean=[.3, .4, .41, .42],
+                  perceptive=[.15, .25, .30, .31])
 SWITCHED = dict(negative=[.2, .3, .5, .6], mean=[.3, .4, .5, .55], perceptive=[.15, .25, .45, .54])
 
 
 def as_told(plain=PAPERS_WAY, switched=SWITCHED, epoch=1000):
-    runs = [steady(n, n, 0, v) for n, v in plain.items()] + [steady(f"{n} → none", n, 2, v) for n, v in switched.items()]
-    return [r | dict(train_images=epoch, curve=[row | dict(images_seen=epoch*row["epoch"]) for row in r["curve"]]) for r in runs]
+    runs = [steady(n, n, 0, v) for n, v in plain.items()] + [steady(f"{n} → none", n, 2, v) for n,
+                                                             v in switched.items()]
+    return [r | dict(train_images=epoch, curve=[row | dict(images_seen=epoch*row["epoch"]) for row in r["curve"]])
+            for r in runs]
 
 
 def claims_of(p, records):
@@ -444,34 +468,45 @@ def test_images_are_told_as_they_were_seen():
 
 
 def test_every_condition_has_a_look_of_its_own():
-    runs, _ = m.study(RUNS + [m.invented("ellipse", 0), m.invented("other", 0), m.invented("other", 2), m.invented("mean", 2, 0, label="trainer_ferplus"), m.invented("mean", 2, 0, label="trainer_mobilenet")], 0.9)
+    runs, _ = m.study(RUNS + [m.invented("ellipse", 0), m.invented("other", 0), m.invented("other", 2),
+                              m.invented("mean", 2, 0, label="trainer_ferplus"),
+                              m.invented("mean", 2, 0, label="trainer_mobilenet")], 0.9)
     first = {r["name"]: r for r in reversed(runs)}
-    looks = {n: (line["ls"], dots["marker"], dots["mfc"]) for n, r in first.items() for line, dots in [results._look(r, ["trainer_ferplus", "trainer_mobilenet"])]}
+    looks = {n: (line["ls"], dots["marker"], dots["mfc"]) for n, r in first.items() for line,
+             dots in [results._look(r, ["trainer_ferplus", "trainer_mobilenet"])]}
     assert len(set(looks.values())) == len(looks), "line, marker and filling tell conditions apart without colour"
 
 
 def test_figures_show_every_condition():
     runs, _ = m.study(RUNS, 0.9)
     fig = results.draw_curves([r for r in runs if r["mask"] in results.MASKS and not r["label"]])
-    assert {t.get_text() for t in fig.legends[0].get_texts()} == {"no mask (3 seeds)", "negative", "negative → none (3 seeds)", "mean", "mean → none (3 seeds)", "perceptive", "perceptive → none (3 seeds)", "always the commonest class"}
+    assert {t.get_text() for t in fig.legends[0].get_texts()} == {"no mask (3 seeds)", "negative",
+                                                                  "negative → none (3 seeds)", "mean",
+                                                                  "mean → none (3 seeds)", "perceptive",
+                                                                  "perceptive → none (3 seeds)",
+                                                                  "always the commonest class"}
     assert results.draw_controls(runs).axes[0].get_title() == "switched to plain images"
     plt.close("all")
 
 
 def test_wanted_and_lacking():
-    assert results.wanted(" none  mean_switch9,none", 2) == [("none", 0, 0), ("none", 0, 1), ("mean", 9, 0), ("mean", 9, 1)]
+    assert results.wanted(" none  mean_switch9,none", 2) == [("none", 0, 0), ("none", 0, 1), ("mean", 9, 0),
+                                                             ("mean", 9, 1)]
     for word in ("maen_switch9", "mean", "mean_switch", "mean_switch0", "none_switch9", "mean_switch-1"):
         with pytest.raises(ValueError, match="conditions: cannot read"): results.wanted(word, 1)
-    p = SimpleNamespace(conditions="none mean_switch2", seeds=1, epochs=4, momentum=0.9, label="", **dict.fromkeys(m.SETTINGS, "invented"))
+    p = SimpleNamespace(conditions="none mean_switch2", seeds=1, epochs=4, momentum=0.9, label="",
+                        **dict.fromkeys(m.SETTINGS, "invented"))
     named = [m.invented("none") | dict(tag="none_bn0.9_seed0")]
     assert results.lacking(named, p) == [("mean", 2, 0)]
-    assert len(results.lacking([named[0] | dict(batch_size=1)], p)) == len(results.lacking([named[0] | dict(curve=named[0]["curve"][:2])], p)) == 2
+    assert len(results.lacking([named[0] | dict(batch_size=1)],
+                               p)) == len(results.lacking([named[0] | dict(curve=named[0]["curve"][:2])], p)) == 2
 
 
 # --- the notebook's own study
 
 def cells():
-    sources = [c.source for c in nbformat.read(root()/"nbs"/"07_results.ipynb", as_version=4).cells if c.cell_type == "code"]
+    sources = [c.source for c in nbformat.read(root()/"nbs"/"07_results.ipynb", as_version=4).cells
+               if c.cell_type == "code"]
     imports = next(c for c in sources if c.startswith("import matplotlib"))
     return [imports, *sources[next(i for i, c in enumerate(sources) if c.startswith("everything =")):]]
 
@@ -481,7 +516,8 @@ def test_the_study_is_made_of_whatever_there_is(tmp_path, records):
     "In a fresh clone: from records alone, without a store and without training."
     (tmp_path/"tables").mkdir()
     for r in records: (tmp_path/"tables"/f"run_{r['tag']}.json").write_text(record_text(r))
-    p = SimpleNamespace(**{n: d.default for n, d in declared(root()/"nbs"/"07_results.ipynb").items()} | dict(output=str(tmp_path)))
+    p = SimpleNamespace(**{n: d.default for n,
+                           d in declared(root()/"nbs"/"07_results.ipynb").items()} | dict(output=str(tmp_path)))
     space = {**vars(results), "p": p, "root": root}
     for source in cells(): exec(compile(source, "07_results", "exec"), space)
     assert not (tmp_path/"store").exists()

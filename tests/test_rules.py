@@ -1,4 +1,5 @@
-"""Every rule at every kind of layer against `lrp_reference`, a second implementation in matrix form, and what must hold of any map.
+"""Every rule at every kind of layer against `lrp_reference`, a second implementation in matrix form, and what must hold
+of any map.
 
 Many small networks, the branches, are put side by side into one model, each with an input of its own; so a method is
 traced once for all of them, and the maps of each are compared by themselves. Weights and biases are random and images
@@ -47,32 +48,47 @@ def pooling(kind, d):
     shape, n = {1: ((8, 2), 3), 2: ((6, 5, 2), 3), 3: ((4, 4, 5, 2), 2)}[d]
     before, pool, whole = (getattr(L, name) for name in (f"Conv{d}D", f"{kind}Pooling{d}D", f"Global{kind}Pooling{d}D"))
     name = f"{kind.lower()} pooling {d}D"
-    return {f"{name}, valid": (shape, chain(before(3, 2), pool(2, 1))), f"{name}, same": (shape, chain(before(3, 2), pool(n, 2, "same"))),
-            f"{name}, global": (shape, chain(before(3, 2, activation="relu"), whole())), f"{name}, first": (shape, chain(pool(2), before(3, 1)))}
+    return {f"{name}, valid": (shape, chain(before(3, 2), pool(2, 1))),
+            f"{name}, same": (shape, chain(before(3, 2), pool(n, 2, "same"))),
+            f"{name}, global": (shape, chain(before(3, 2, activation="relu"), whole())),
+            f"{name}, first": (shape, chain(pool(2), before(3, 1)))}
 
 
 IMAGE = (5, 6, 2)
-KERNELS = {   # each branch: shape of its input, function from input to output; first layers see signed inputs, later ones also of one sign
+# each branch: shape of its input, function from input to output; first layers see signed inputs, later ones also of
+# one sign
+KERNELS = {
     "dense": ((7,), chain(L.Dense(6, activation="relu"), L.Dense(4))),
     "dense on maps": ((3, 4, 2), chain(L.Dense(3), L.Dense(2, activation="relu"))),
-    "conv 1D, strides and dilation": ((9, 2), chain(L.Conv1D(3, 3, strides=2, padding="same"), L.Conv1D(2, 2, dilation_rate=2, activation="relu"))),
-    "conv 2D, strides and dilation": (IMAGE, chain(conv(3, (3, 2), strides=(2, 1), padding="same"), conv(2, 2, dilation_rate=(1, 2), activation="relu"))),
+    "conv 1D, strides and dilation": ((9, 2), chain(L.Conv1D(3, 3, strides=2, padding="same"),
+                                                    L.Conv1D(2, 2, dilation_rate=2, activation="relu"))),
+    "conv 2D, strides and dilation": (IMAGE, chain(conv(3, (3, 2), strides=(2, 1), padding="same"),
+                                                   conv(2, 2, dilation_rate=(1, 2), activation="relu"))),
     "conv 2D, after ReLU": (IMAGE, chain(conv(3, (2, 3), activation="relu"), conv(3, 1, strides=2))),
-    "depthwise, multiplier": (IMAGE, chain(L.DepthwiseConv2D(3, padding="same", depth_multiplier=2), L.DepthwiseConv2D(2, strides=2, activation="relu"))),
+    "depthwise, multiplier": (IMAGE, chain(L.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
+                                           L.DepthwiseConv2D(2, strides=2, activation="relu"))),
     "depthwise, dilation": (IMAGE, chain(L.DepthwiseConv2D(2, dilation_rate=2))),
-    "separable": (IMAGE, chain(L.SeparableConv2D(3, (3, 2), padding="same", depth_multiplier=2), L.SeparableConv2D(3, 2, strides=2, activation="relu"))),
-    "depthwise 1D": ((9, 2), chain(L.DepthwiseConv1D(3, padding="same", depth_multiplier=2), L.DepthwiseConv1D(2, strides=2, activation="relu"))),
-    "separable 1D": ((9, 2), chain(L.SeparableConv1D(3, 3, padding="same", depth_multiplier=2), L.SeparableConv1D(2, 2, dilation_rate=2, activation="relu"))),
+    "separable": (IMAGE, chain(L.SeparableConv2D(3, (3, 2), padding="same", depth_multiplier=2),
+                               L.SeparableConv2D(3, 2, strides=2, activation="relu"))),
+    "depthwise 1D": ((9, 2), chain(L.DepthwiseConv1D(3, padding="same", depth_multiplier=2),
+                                   L.DepthwiseConv1D(2, strides=2, activation="relu"))),
+    "separable 1D": ((9, 2), chain(L.SeparableConv1D(3, 3, padding="same", depth_multiplier=2),
+                                   L.SeparableConv1D(2, 2, dilation_rate=2, activation="relu"))),
     "separable, after ReLU": (IMAGE, chain(conv(activation="relu"), L.SeparableConv2D(3, 2)))}
 SCALING = {
-    "normalisation after conv": (IMAGE, chain(conv(), norm(), L.ReLU(), conv(k=3, padding="same"), norm(scale=False), L.Activation("relu"))),
-    "normalisation before conv": (IMAGE, chain(conv(activation="relu"), norm(center=False), conv(2, 3, padding="same", activation="relu"))),
+    "normalisation after conv": (IMAGE, chain(conv(), norm(), L.ReLU(), conv(k=3, padding="same"), norm(scale=False),
+                                              L.Activation("relu"))),
+    "normalisation before conv": (IMAGE, chain(conv(activation="relu"), norm(center=False),
+                                               conv(2, 3, padding="same", activation="relu"))),
     "normalisation first": (IMAGE, chain(norm(), conv(activation="relu"))),
     "normalisation alone": (IMAGE, chain(conv(activation="relu"), norm(scale=False, center=False), L.ReLU())),
     "normalisation and dense": ((7,), chain(L.Dense(6, use_bias=False), norm(), L.ReLU(), norm(), L.Dense(4))),
-    "normalisation and depthwise": (IMAGE, chain(L.DepthwiseConv2D(2, depth_multiplier=2), norm(), L.ReLU(), norm(), L.DepthwiseConv2D(2, padding="same"))),
-    "normalisation and separable": (IMAGE, chain(L.SeparableConv2D(3, 2), norm(), L.ReLU(), norm(), L.SeparableConv2D(3, 2, padding="same"))),
-    "normalising layer first": (IMAGE, chain(L.Normalization(mean=[0.1, -0.2], variance=[0.5, 2.]), conv(activation="relu"))),
+    "normalisation and depthwise": (IMAGE, chain(L.DepthwiseConv2D(2, depth_multiplier=2), norm(), L.ReLU(), norm(),
+                                                 L.DepthwiseConv2D(2, padding="same"))),
+    "normalisation and separable": (IMAGE, chain(L.SeparableConv2D(3, 2), norm(), L.ReLU(), norm(),
+                                                 L.SeparableConv2D(3, 2, padding="same"))),
+    "normalising layer first": (IMAGE, chain(L.Normalization(mean=[0.1, -0.2], variance=[0.5, 2.]),
+                                             conv(activation="relu"))),
     "rescaling first": ((7,), chain(L.Rescaling(0.5, 0.25), L.Dense(4))),
     "rescaling": ((7,), chain(L.Dense(5), L.Rescaling(-1.5, 0.25), L.Dense(4))),
     "multiplication": ((7,), chain(L.Dense(5), L.Rescaling(-2.), L.Dense(4)))}
@@ -98,21 +114,29 @@ MOVES = {
     "dropout": (IMAGE, chain(conv(), L.SpatialDropout2D(0.5), L.GaussianNoise(1.), L.Dropout(0.5), conv())),
     "residual": ((4, 5, 2), residual), "shared": ((4,), shared), "nested": ((4, 5, 2), nested)}
 VOLUMES = {   # kernels without a rule under lrp_argmax
-    "conv 3D": ((3, 4, 3, 2), chain(L.Conv3D(2, 2, padding="same"), L.Conv3D(2, (1, 2, 1), strides=(1, 2, 1), activation="relu"))),
-    "transposed": ((3, 4, 2), chain(L.Conv2DTranspose(3, 3, strides=2, padding="same"), L.Conv2DTranspose(2, 2, activation="relu"))),
-    "normalisation and transposed": ((3, 3, 2), chain(L.Conv2DTranspose(3, 2, strides=2), norm(), L.ReLU(), norm(), L.Conv2DTranspose(3, 2))),
-    "padding and cropping 3D": ((3, 3, 3, 1), chain(L.Conv3D(3, 2), L.ZeroPadding3D(1), L.Conv3D(2, 2), L.Cropping3D(1)))}
+    "conv 3D": ((3, 4, 3, 2), chain(L.Conv3D(2, 2, padding="same"),
+                                    L.Conv3D(2, (1, 2, 1), strides=(1, 2, 1), activation="relu"))),
+    "transposed": ((3, 4, 2), chain(L.Conv2DTranspose(3, 3, strides=2, padding="same"),
+                                    L.Conv2DTranspose(2, 2, activation="relu"))),
+    "normalisation and transposed": ((3, 3, 2), chain(L.Conv2DTranspose(3, 2, strides=2), norm(), L.ReLU(), norm(),
+                                                      L.Conv2DTranspose(3, 2))),
+    "padding and cropping 3D": ((3, 3, 3, 1),
+                                chain(L.Conv3D(3, 2), L.ZeroPadding3D(1), L.Conv3D(2, 2), L.Cropping3D(1)))}
 SUMS_3D = pooling("Max", 3) | pooling("Average", 3)
 LEAKY = {
     "LeakyReLU": ((7,), chain(L.Dense(5), L.LeakyReLU(0.1), L.Dense(3))),
     "ReLU with a slope": ((7,), chain(L.Dense(5), L.ReLU(negative_slope=0.2), L.Dense(3))),
     "leaky activation": ((7,), chain(L.Dense(5, activation=tf.nn.leaky_relu), L.Dense(3)))}
-SEEDS = {"kernels": (4, 0), "scaling": (0, 2), "sums": (0, 3), "moves": (4, 0), "volumes": (3, 0), "sums 3D": (6, 0), "leaky": (0, 0)}   # no sum so near 0 that float32 would be felt
-GROUPS = {"kernels": KERNELS, "scaling": SCALING, "sums": SUMS, "moves": MOVES, "volumes": VOLUMES, "sums 3D": SUMS_3D, "leaky": LEAKY}
+# no sum so near 0 that float32 would be felt
+SEEDS = {"kernels": (4, 0), "scaling": (0, 2), "sums": (0, 3), "moves": (4, 0), "volumes": (3, 0), "sums 3D": (6, 0),
+         "leaky": (0, 0)}
+GROUPS = {"kernels": KERNELS, "scaling": SCALING, "sums": SUMS, "moves": MOVES, "volumes": VOLUMES, "sums 3D": SUMS_3D,
+          "leaky": LEAKY}
 
 
 def fill(model, seed=0, sign=None):
-    """Weights as after some training, scales of either sign (or of the given one), every mean and variance off its start."""
+    """Weights as after some training, scales of either sign (or of the given one), every mean and variance off its
+    start."""
     draw = np.random.default_rng(seed)
     for v in model.weights:
         part, shape = getattr(v, "path", v.name).split("/")[-1].split(":")[0], tuple(v.shape)
@@ -124,43 +148,60 @@ def fill(model, seed=0, sign=None):
     return model
 
 
-def images(shape, n=3, seed=1, low=-1., high=1.): return np.random.default_rng(seed).uniform(low, high, (n, *shape)).astype("float32")
+def images(shape, n=3, seed=1, low=-1., high=1.):
+    return np.random.default_rng(seed).uniform(low, high, (n, *shape)).astype("float32")
 
 
 def flat(x): return x if len(x.shape) == 2 else L.Flatten()(x)
 
 
 def side_by_side(branches, seed, drawn):
-    "(model, its reference, images of every branch). The last kernel is positive: else deep Taylor may hand a branch nothing."
+    """(model, its reference, images of every branch). The last kernel is positive: else deep Taylor may hand a
+    branch nothing."""
     inputs = [L.Input(shape) for shape, _ in branches.values()]
     last = L.Dense(3, name="logits")
-    model = fill(keras.Model(inputs, last(L.Concatenate()([flat(f(i)) for i, (_, f) in zip(inputs, branches.values())]))), seed)
+    model = fill(keras.Model(inputs, last(L.Concatenate()([flat(f(i)) for i,
+                                                           (_, f) in zip(inputs, branches.values())]))), seed)
     last.set_weights([np.abs(last.get_weights()[0]), last.get_weights()[1] + 1])
-    return model, slow.Reference(model), [images(shape, seed=100 * drawn + k) for k, (shape, _) in enumerate(branches.values())]
+    return model, slow.Reference(model), [images(shape, seed=100 * drawn + k) for k,
+                                          (shape, _) in enumerate(branches.values())]
 
 
 # --- methods ----------------------------------------------------------------------------------------------------
 
 EPSILON, GAMMA = dict(epsilon=dict(epsilon=0.05)), dict(gamma=dict(gamma=0.4))
 METHODS = {   # the explainer's method, and name and options of the reference's
-    "gradient": (rules.gradient(), "gradient", {}), "input_x_gradient": (rules.input_x_gradient(), "input_x_gradient", {}),
+    "gradient": (rules.gradient(), "gradient", {}),
+    "input_x_gradient": (rules.input_x_gradient(), "input_x_gradient", {}),
     "integrated_gradients": (rules.integrated_gradients(4, 0.2), "integrated_gradients", dict(steps=4, baseline=0.2)),
     "guided_backprop": (rules.guided_backprop(), "guided_backprop", {}), "lrp_z": (rules.lrp_z(), "lrp_z", {}),
-    "lrp_epsilon": (rules.lrp_epsilon(0.05), "lrp_epsilon", EPSILON), "lrp_gamma": (rules.lrp_gamma(0.4), "lrp_gamma", GAMMA),
-    "lrp_alpha_beta 2, 1": (rules.lrp_alpha_beta(), "lrp_alpha_beta", {}), "lrp_alpha_beta 1, 0": (rules.lrp_alpha_beta(1., 0.), "lrp_alpha_beta", dict(alpha_beta=dict(alpha=1., beta=0.))),
+    "lrp_epsilon": (rules.lrp_epsilon(0.05), "lrp_epsilon", EPSILON),
+    "lrp_gamma": (rules.lrp_gamma(0.4), "lrp_gamma", GAMMA),
+    "lrp_alpha_beta 2, 1": (rules.lrp_alpha_beta(), "lrp_alpha_beta", {}),
+    "lrp_alpha_beta 1, 0": (rules.lrp_alpha_beta(1., 0.), "lrp_alpha_beta", dict(alpha_beta=dict(alpha=1., beta=0.))),
     "lrp_wsquare": (rules.lrp_wsquare(), "lrp_wsquare", {}), "lrp_flat": (rules.lrp_flat(), "lrp_flat", {}),
-    "deep_taylor": (rules.deep_taylor(), "deep_taylor", {}), "deep_taylor_innvestigate2": (rules.deep_taylor_innvestigate2(), "deep_taylor_innvestigate2", {}),
-    "deep_taylor_bounded": (rules.deep_taylor_bounded(), "deep_taylor_bounded", {}), "deep_taylor_canonized": (rules.deep_taylor_canonized(), "deep_taylor_canonized", {}),
-    "lrp_composite": (rules.lrp_composite(0.05, 0.4), "lrp_composite", EPSILON | GAMMA), "lrp_argmax": (rules.lrp_argmax(), "lrp_argmax", {})}
+    "deep_taylor": (rules.deep_taylor(), "deep_taylor", {}),
+    "deep_taylor_innvestigate2": (rules.deep_taylor_innvestigate2(), "deep_taylor_innvestigate2", {}),
+    "deep_taylor_bounded": (rules.deep_taylor_bounded(), "deep_taylor_bounded", {}),
+    "deep_taylor_canonized": (rules.deep_taylor_canonized(), "deep_taylor_canonized", {}),
+    "lrp_composite": (rules.lrp_composite(0.05, 0.4), "lrp_composite", EPSILON | GAMMA),
+    "lrp_argmax": (rules.lrp_argmax(), "lrp_argmax", {})}
 TAYLOR = [m for m in METHODS if m.startswith("deep_taylor")]
-APPLIES = {   # what a group of layers and a method have to do with each other: layers that only move values know two ways of it, and so on
+# what a group of layers and a method have to do with each other: layers that only move values know two ways of it,
+# and so on
+APPLIES = {
     "kernels": [m for m in METHODS if m != "deep_taylor_innvestigate2"],
-    "scaling": ["gradient", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta 2, 1", "lrp_wsquare", *TAYLOR, "lrp_composite", "lrp_argmax"],
-    "volumes": ["gradient", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta 2, 1", "lrp_wsquare", "lrp_flat", "deep_taylor_bounded", "deep_taylor_canonized", "lrp_composite"],
-    "sums": ["gradient", "lrp_z", "lrp_epsilon", "lrp_wsquare", "deep_taylor", "deep_taylor_bounded", "deep_taylor_canonized", "lrp_composite", "lrp_argmax"],
+    "scaling": ["gradient", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta 2, 1", "lrp_wsquare", *TAYLOR, "lrp_composite",
+                "lrp_argmax"],
+    "volumes": ["gradient", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta 2, 1", "lrp_wsquare", "lrp_flat",
+                "deep_taylor_bounded", "deep_taylor_canonized", "lrp_composite"],
+    "sums": ["gradient", "lrp_z", "lrp_epsilon", "lrp_wsquare", "deep_taylor", "deep_taylor_bounded",
+             "deep_taylor_canonized", "lrp_composite", "lrp_argmax"],
     "sums 3D": ["gradient", "lrp_z", "lrp_flat", "deep_taylor", "deep_taylor_canonized"],
-    "moves": ["gradient", "guided_backprop", "lrp_epsilon", "lrp_flat", "deep_taylor_bounded", "deep_taylor_canonized", "lrp_argmax"],
-    "leaky": ["gradient", "lrp_epsilon", "lrp_alpha_beta 2, 1", "lrp_wsquare", "lrp_composite", "lrp_argmax"]}   # without a rule under deep Taylor and guided backpropagation
+    "moves": ["gradient", "guided_backprop", "lrp_epsilon", "lrp_flat", "deep_taylor_bounded", "deep_taylor_canonized",
+              "lrp_argmax"],
+    # without a rule under deep Taylor and guided backpropagation
+    "leaky": ["gradient", "lrp_epsilon", "lrp_alpha_beta 2, 1", "lrp_wsquare", "lrp_composite", "lrp_argmax"]}
 
 
 @functools.cache
@@ -184,7 +225,8 @@ def error(a, b):
     return max(np.linalg.norm(a - b) / np.linalg.norm(b), np.abs(a - b).max() / np.abs(b).max())
 
 
-@pytest.mark.parametrize("group, method, branch", [(g, m, b) for g in GROUPS for m in APPLIES[g] for b in GROUPS[g]], ids=lambda v: v)
+@pytest.mark.parametrize("group, method, branch", [(g, m, b) for g in GROUPS for m in APPLIES[g] for b in GROUPS[g]],
+                         ids=lambda v: v)
 def test_equals_the_reference(group, method, branch):
     got, expected = maps(group, method)[branch]
     assert np.abs(expected).max() > 1e-4
@@ -221,25 +263,29 @@ def test_two_inputs(method):
 @pytest.mark.parametrize("method", SOME)
 @pytest.mark.parametrize("target", [1, [0, 2, 0]])
 def test_sequential_and_targets(method, target):
-    model = fill(keras.Sequential([L.Input((6, 5, 2)), conv(4), norm(), L.ReLU(), L.MaxPooling2D(2), L.Flatten(), L.Dense(5, activation="relu"), L.Dense(3)]))
+    model = fill(keras.Sequential([L.Input((6, 5, 2)), conv(4), norm(), L.ReLU(), L.MaxPooling2D(2), L.Flatten(),
+                                   L.Dense(5, activation="relu"), L.Dense(3)]))
     model.layers[-1].bias.assign_add(np.full(3, 2., "float32"))
     assert max(compare(model, images((6, 5, 2)), method, target=target)) < 1e-4
 
 
 @pytest.mark.parametrize("method", ["deep_taylor_bounded", "deep_taylor_canonized", "lrp_composite"])
 def test_bounds_of_every_channel_and_place(method):
-    model = fill(keras.Sequential([L.Input(IMAGE), L.ZeroPadding2D(1), conv(activation="relu"), L.Flatten(), L.Dense(3)]), 1)
+    model = fill(keras.Sequential([L.Input(IMAGE), L.ZeroPadding2D(1), conv(activation="relu"), L.Flatten(),
+                                   L.Dense(3)]), 1)
     model.layers[-1].bias.assign_add(np.full(3, 2., "float32"))
     x = images(IMAGE)
     by_channel = np.array([-1., -2.], "float32"), np.array([1., 3.], "float32")
     by_place = tuple(np.broadcast_to(b, IMAGE) for b in by_channel)
     assert compare(model, x, method, by_channel)[0] < 1e-4
     ours = METHODS[method][0]
-    np.testing.assert_allclose(Explainer(model, ours, bounds=by_place)(x), Explainer(model, ours, bounds=by_channel)(x), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(Explainer(model, ours, bounds=by_place)(x), Explainer(model, ours, bounds=by_channel)(x),
+                               rtol=1e-5, atol=1e-7)
     assert error(Explainer(model, ours, bounds=(LOW, HIGH))(x), Explainer(model, ours, bounds=by_channel)(x)) > 1e-3
 
 
-@pytest.mark.parametrize("last", [[L.Dense(3, activation="softmax")], [L.Dense(3), L.Softmax()], [L.Dense(3), L.Activation("softmax")]], ids=["inside", "layer", "activation"])
+@pytest.mark.parametrize("last", [[L.Dense(3, activation="softmax")], [L.Dense(3), L.Softmax()],
+                                  [L.Dense(3), L.Activation("softmax")]], ids=["inside", "layer", "activation"])
 @pytest.mark.parametrize("method", ["gradient", "lrp_epsilon"])
 def test_softmax_is_explained_at_its_logits(last, method):
     model = fill(keras.Sequential([L.Input((7,)), L.Dense(5, activation="relu"), *last]))
@@ -257,14 +303,17 @@ def test_softmax_is_explained_at_its_logits(last, method):
 # --- ties and zeros ---------------------------------------------------------------------------------------------
 
 def summing(*layers, shape):
-    "The layers, then the sum of everything, as one logit; kernels of ones, biases of zeros unless the layer says otherwise."
-    return keras.Sequential([L.Input(shape), *layers, L.Flatten(), L.Dense(1, use_bias=False, kernel_initializer="ones")])
+    """The layers, then the sum of everything, as one logit; kernels of ones, biases of zeros unless the layer says
+    otherwise."""
+    return keras.Sequential([L.Input(shape), *layers, L.Flatten(),
+                             L.Dense(1, use_bias=False, kernel_initializer="ones")])
 
 
 def ones(layer, *sizes, **o): return layer(*sizes, kernel_initializer="ones", **o)
 
 
-@pytest.mark.parametrize("method", ["gradient", "lrp_z", "lrp_flat", "deep_taylor", "deep_taylor_canonized", "lrp_argmax"])
+@pytest.mark.parametrize("method", ["gradient", "lrp_z", "lrp_flat", "deep_taylor", "deep_taylor_canonized",
+                                    "lrp_argmax"])
 def test_first_of_equal_maxima(method):
     "A window of equal values hands its relevance to the first, in rows; what lies beside it does not matter."
     x = np.ones((1, 2, 4, 1), "float32")
@@ -274,16 +323,22 @@ def test_first_of_equal_maxima(method):
     np.testing.assert_allclose(got / got.max(), [[share, 0, 0, 1], [0, 0, 0, 0]], atol=1e-6)
 
 
-@pytest.mark.parametrize("padding, expected", [("valid", [[4, 4, 0], [4, 4, 0], [0, 0, 0]]), ("same", [[4, 4, 2], [4, 4, 2], [2, 2, 1]])])
+@pytest.mark.parametrize("padding, expected",
+                         [("valid", [[4, 4, 0], [4, 4, 0], [0, 0, 0]]), ("same", [[4, 4, 2], [4, 4, 2], [2, 2, 1]])])
 def test_argmax_first_of_equal_contributions(padding, expected):
-    "A kernel of ones on an image of ones: every output's relevance goes to its window's first pixel that is one of the image's."
-    got = Explainer(summing(ones(L.Conv2D, 1, 2, padding=padding), shape=(3, 3, 1)), "lrp_argmax")(np.ones((1, 3, 3, 1), "float32"))
+    """A kernel of ones on an image of ones: every output's relevance goes to its window's first pixel that is one of
+    the image's."""
+    got = Explainer(summing(ones(L.Conv2D, 1, 2, padding=padding), shape=(3, 3, 1)),
+                    "lrp_argmax")(np.ones((1, 3, 3, 1), "float32"))
     np.testing.assert_allclose(got[0], expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("layer", [conv(1, (1, 3), padding="same"), L.SeparableConv2D(1, (1, 3), padding="same"), L.DepthwiseConv2D((1, 3), padding="same"), conv(1, (1, 2), strides=2, padding="same")])
+@pytest.mark.parametrize("layer", [conv(1, (1, 3), padding="same"), L.SeparableConv2D(1, (1, 3), padding="same"),
+                                   L.DepthwiseConv2D((1, 3), padding="same"),
+                                   conv(1, (1, 2), strides=2, padding="same")])
 def test_argmax_never_takes_what_is_absent(layer):
-    "All contributions are negative: padding and other channels' inputs, which are not there, must not win with their 0."
+    """All contributions are negative: padding and other channels' inputs, which are not there, must not win with
+    their 0."""
     model = summing(layer, L.ReLU(), shape=(1, 5, 2))
     kernel, *others, bias = layer.get_weights()
     layer.set_weights([-np.ones(kernel.shape), *(np.ones(k.shape) for k in others), np.full(bias.shape, 9.)])
@@ -297,19 +352,23 @@ def test_argmax_never_takes_what_is_absent(layer):
 @pytest.mark.parametrize("method", METHODS)
 def test_black_image_and_dead_network(method):
     "No number overflows where every value is 0; rules that share by value find nothing, those that do not keep all."
-    model = keras.Sequential([L.Input((4, 4, 1)), conv(2, use_bias=False, activation="relu"), L.AveragePooling2D(2, 1), L.Flatten(), L.Dense(2)])
+    model = keras.Sequential([L.Input((4, 4, 1)), conv(2, use_bias=False, activation="relu"), L.AveragePooling2D(2, 1),
+                              L.Flatten(), L.Dense(2)])
     fill(model).layers[-1].bias.assign([1., 0.5])
     black = np.zeros((1, 4, 4, 1), "float32")
     got = Explainer(model, METHODS[method][0], bounds=(0., 1.))(black)
     assert np.isfinite(got).all()
-    if method not in ("gradient", "integrated_gradients", "guided_backprop", "lrp_wsquare", "lrp_flat"): assert not got.any()
+    if method not in ("gradient", "integrated_gradients", "guided_backprop", "lrp_wsquare", "lrp_flat"):
+        assert not got.any()
 
 
 def test_dead_ends_lose_their_relevance():
-    """z⁺ of an output without a positive contribution is 0, and its relevance is lost; also behind a folded normalisation, where
-    an input that was recomputed from the normalised value, 1e-8 instead of 0, would take all of it."""
+    """z⁺ of an output without a positive contribution is 0, and its relevance is lost; also behind a folded
+    normalisation, where an input that was recomputed from the normalised value, 1e-8 instead of 0, would take all of
+    it."""
     for seed in (17, 35):
-        model = fill(keras.Sequential([L.Input((3, 3, 2)), conv(2, 1, activation="relu"), norm(), conv(1), L.Flatten(), L.Dense(3)]), seed)
+        model = fill(keras.Sequential([L.Input((3, 3, 2)), conv(2, 1, activation="relu"), norm(), conv(1), L.Flatten(),
+                                       L.Dense(3)]), seed)
         model.layers[-1].bias.assign_add([3.] * 3)
         x = images((3, 3, 2), 8, seed)
         reference = slow.Reference(model).relevance(x, "deep_taylor_canonized", bounds=(LOW, HIGH))
@@ -320,8 +379,8 @@ def test_dead_ends_lose_their_relevance():
 # --- what must hold of any map ----------------------------------------------------------------------------------
 
 def small(seed=0, bias=True, sign=None, norms=True, sums=True, positive=False, signed=True):
-    """A network with convolutions, a sum and both poolings. `sums`: with Add and average pooling. `signed`: one summand has
-    both signs. `positive`: no kernel is negative, so that nothing is a dead end."""
+    """A network with convolutions, a sum and both poolings. `sums`: with Add and average pooling. `signed`: one summand
+    has both signs. `positive`: no kernel is negative, so that nothing is a dead end."""
     normed = (lambda: [norm()]) if norms else list
     i = L.Input((7, 7, 2))
     x = chain(conv(4, 3, use_bias=bias), *normed(), L.ReLU())(i)
@@ -354,7 +413,9 @@ def state(model):
     with tf.GradientTape() as tape: y = tf.reduce_sum(model(X, training=False)**2)
     slopes = tape.gradient(y, model.trainable_variables)
     optimizer = model.optimizer.variables() if callable(model.optimizer.variables) else model.optimizer.variables
-    return [v.numpy() for v in (*slopes, *model.weights, *optimizer)], ([layer.trainable for layer in model.layers], [len(layer.weights) for layer in model.layers], model.to_json(), len(model.losses))
+    return [v.numpy() for v in (*slopes, *model.weights, *optimizer)], ([layer.trainable for layer in model.layers],
+                                                                        [len(layer.weights) for layer in model.layers],
+                                                                        model.to_json(), len(model.losses))
 
 
 def explainer(model, method): return Explainer(model, ALL[method], bounds=(-1., 1.))
@@ -371,7 +432,8 @@ def explained(method):
 def test_batch_mates_batch_size_and_chunks_do_not_matter(method):
     explain, whole, logits = explained(method)
     strange = np.concatenate([X[:1], np.sign(X[1:4]), np.zeros_like(X[:2])])
-    for got, expected in [(explain(X[:1]), whole[:1]), (explain(strange)[:1], whole[:1]), (explain.explain(X, batch_size=2)[0], whole), (explain.explain(X, batch_size=5)[0], whole)]:
+    for got, expected in [(explain(X[:1]), whole[:1]), (explain(strange)[:1], whole[:1]),
+                          (explain.explain(X, batch_size=2)[0], whole), (explain.explain(X, batch_size=5)[0], whole)]:
         assert error(got, expected) < 1e-4
     assert explain(X[:0]).shape == (0, 7, 7)
     np.testing.assert_allclose(logits, network()[0](X), rtol=1e-5, atol=1e-5)
@@ -379,7 +441,8 @@ def test_batch_mates_batch_size_and_chunks_do_not_matter(method):
 
 @pytest.mark.parametrize("method", ALL)
 def test_scaling_the_output_layer_scales_the_map(method):
-    "But for fixations, which are places: 1 or 0 whatever the logit. The explainer takes the weights as they are when it is called."
+    """But for fixations, which are places: 1 or 0 whatever the logit. The explainer takes the weights as they are
+    when it is called."""
     (explain, whole, _), last = explained(method), network()[0].layers[-1]
     weights = last.get_weights()
     last.set_weights([3 * w for w in weights])
@@ -388,9 +451,11 @@ def test_scaling_the_output_layer_scales_the_map(method):
     assert error(scaled, whole * (1 if method == "cnn_fixations" else 3)) < 1e-4
 
 
-@pytest.mark.parametrize("method", [m for m, made in ALL.items() if m in ("deep_taylor_canonized", "lrp_composite", "lrp_argmax")])
+@pytest.mark.parametrize("method", [m for m, made in ALL.items()
+                                    if m in ("deep_taylor_canonized", "lrp_composite", "lrp_argmax")])
 def test_folding_leaves_the_outputs(method):
-    "Logits that come with the maps are the model's; the reference's folded network, as it is written out, has them too."
+    """Logits that come with the maps are the model's; the reference's folded network, as it is written out, has them
+    too."""
     model = network()[0]
     np.testing.assert_allclose(explained(method)[2], model(X), rtol=1e-5, atol=1e-5)
     reference = slow.Reference(model)
@@ -401,8 +466,9 @@ def test_folding_leaves_the_outputs(method):
 
 @pytest.mark.parametrize("method", TAYLOR)
 def test_deep_taylor_is_not_negative(method):
-    """For images in 0…1 and in −1…1 alike: x⁺w⁺ + x⁻w⁻ has no negative share, z^B none where images lie within the bounds,
-    and what else there is has positive derivatives, but for a normalisation of negative scale under iNNvestigate 2's rule."""
+    """For images in 0…1 and in −1…1 alike: x⁺w⁺ + x⁻w⁻ has no negative share, z^B none where images lie within the
+    bounds, and what else there is has positive derivatives, but for a normalisation of negative scale under
+    iNNvestigate 2's rule."""
     plain, mixed = explainer(small(3, sign=1, signed=False), method), explainer(small(3, signed=False), method)
     for low in (0., -1.):
         x = images((7, 7, 2), 5, 4, low, 1.)
@@ -413,25 +479,30 @@ def test_deep_taylor_is_not_negative(method):
 
 @pytest.mark.parametrize("method", TAYLOR)
 def test_signed_summands_under_deep_taylor(method):
-    """A sum of a ReLU's output and a signed branch, as in residual networks: its z-rule, which conserves, gives the summand of
-    the other sign a negative share, even for images in 0…1; its gradient, which does not conserve, has none."""
+    """A sum of a ReLU's output and a signed branch, as in residual networks: its z-rule, which conserves, gives the
+    summand of the other sign a negative share, even for images in 0…1; its gradient, which does not conserve, has
+    none."""
     got = explainer(small(3, sign=1), method)(images((7, 7, 2), 5, 4, 0., 1.))
     assert (got < 0).any() == (method == "deep_taylor_canonized") and got.any()
 
 
 @pytest.mark.parametrize("method", ["lrp_z", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta", "lrp_wsquare", "lrp_flat"])
 def test_conservation_without_biases(method):
-    """Every layer hands on what it got; ε is too small to be felt; every output has contributions of both signs. The w²- and
-    the flat rule, which give to dead neurons too, only where no sum of dead neurons follows: there is nobody to share by value."""
+    """Every layer hands on what it got; ε is too small to be felt; every output has contributions of both signs. The
+    w²- and the flat rule, which give to dead neurons too, only where no sum of dead neurons follows: there is nobody to
+    share by value."""
     model = small(3, bias=False, norms=False, sums=method not in ("lrp_wsquare", "lrp_flat"))
     relevance, logits = explainer(model, method).explain(X)
     np.testing.assert_allclose(relevance.sum((1, 2)), logits.max(1), rtol=1e-4)
 
 
-@pytest.mark.parametrize("method, norms", [("deep_taylor_canonized", True), ("lrp_argmax", True), ("deep_taylor_canonized", False), ("lrp_alpha_beta", False), ("deep_taylor_bounded", False), ("deep_taylor", False)])
+@pytest.mark.parametrize("method, norms", [("deep_taylor_canonized", True), ("lrp_argmax", True),
+                                           ("deep_taylor_canonized", False), ("lrp_alpha_beta", False),
+                                           ("deep_taylor_bounded", False), ("deep_taylor", False)])
 def test_conservation_without_dead_ends(method, norms):
-    """Positive kernels and images: every output has a positive contribution. Biases are left out of the rule; with α1β0, whose
-    rule counts positive ones, they are 0. Deep Taylor takes the gradient at sums and average pooling, so it does not conserve."""
+    """Positive kernels and images: every output has a positive contribution. Biases are left out of the rule; with
+    α1β0, whose rule counts positive ones, they are 0. Deep Taylor takes the gradient at sums and average pooling, so it
+    does not conserve."""
     model, x = small(3, norms=norms, positive=True), np.abs(X) + 0.01
     if method == "lrp_alpha_beta": model.set_weights([w * (w.ndim > 1) for w in model.get_weights()])
     chosen = rules.lrp_alpha_beta(1., 0.) if method == "lrp_alpha_beta" else ALL[method]
@@ -445,9 +516,12 @@ def test_gradient_of_a_linear_model_is_its_weights():
     model = fill(keras.Sequential([L.Input((4, 3, 2)), L.Flatten(), L.Dense(3)]))
     x, w = images((4, 3, 2)), model.get_weights()[0].reshape(4, 3, 2, 3).sum(2)
     for method in ("gradient", "smoothgrad"):
-        for target in range(3): np.testing.assert_allclose(Explainer(model, method)(x, target), np.broadcast_to(w[..., target], (3, 4, 3)), rtol=1e-5, atol=1e-6)
+        for target in range(3):
+            np.testing.assert_allclose(Explainer(model, method)(x, target), np.broadcast_to(w[..., target], (3, 4, 3)),
+                                       rtol=1e-5, atol=1e-6)
     vector = fill(keras.Sequential([L.Input((5,)), L.Dense(3)]))
-    np.testing.assert_array_equal(Explainer(vector, "gradient")(images((5,)), 1), np.tile(vector.get_weights()[0][:, 1], (3, 1)))
+    np.testing.assert_array_equal(Explainer(vector, "gradient")(images((5,)), 1),
+                                  np.tile(vector.get_weights()[0][:, 1], (3, 1)))
 
 
 def test_gradient_is_the_tapes():
@@ -463,18 +537,20 @@ def test_gradient_is_the_tapes():
 
 @pytest.mark.parametrize("baseline", [0., 0.5])
 def test_integrated_gradients_are_complete(baseline):
-    "They sum to the change of the logit from the baseline (Sundararajan et al. 2017, proposition 1), the closer the more steps."
+    """They sum to the change of the logit from the baseline (Sundararajan et al. 2017, proposition 1), the closer
+    the more steps."""
     model = network()[0]
     target = model(X).numpy().argmax(1)
     value = lambda x: np.take_along_axis(model(x).numpy(), target[:, None], 1)[:, 0]
     change = value(X) - value(np.full_like(X, baseline))
-    gap = [np.abs(Explainer(model, rules.integrated_gradients(steps, baseline))(X, target).sum((1, 2)) - change).max() for steps in (4, 256)]
+    gap = [np.abs(Explainer(model, rules.integrated_gradients(steps, baseline))(X, target).sum((1, 2)) - change).max()
+           for steps in (4, 256)]
     assert gap[1] < 5e-3 * np.abs(change).max() and gap[1] < gap[0] / 4
 
 
 def test_smoothgrad_is_the_mean_over_noise():
-    """Against as many samples of our own: within what two means of independent noise differ by. Noise 0 is the gradient; the
-    same seed gives the same map, another seed another."""
+    """Against as many samples of our own: within what two means of independent noise differ by. Noise 0 is the
+    gradient; the same seed gives the same map, another seed another."""
     n, noise, x, model = 200, 0.1, X[:2], network()[0]
     got = Explainer(model, rules.smoothgrad(n, noise))(x, 0)
     width = noise * (x.max((1, 2, 3)) - x.min((1, 2, 3)))
@@ -482,14 +558,16 @@ def test_smoothgrad_is_the_mean_over_noise():
     gradient = explained("gradient")[0]
     samples = gradient(noisy.reshape(-1, *x.shape[1:]).astype("float32"), 0).reshape(n, *got.shape)
     deviation = np.sqrt(2 * samples.var(0) / n)
-    assert np.abs(got - samples.mean(0)).mean() < 1.2 * deviation.mean() and (np.abs(got - samples.mean(0)) < 6 * deviation + 1e-6).all()
+    assert np.abs(got - samples.mean(0)).mean() < 1.2 * deviation.mean() and (np.abs(got - samples.mean(0)) < 6
+                                                                              * deviation + 1e-6).all()
     np.testing.assert_allclose(Explainer(model, rules.smoothgrad(3, 0.))(x, 0), gradient(x, 0), rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(explainer(model, "smoothgrad")(x), explained("smoothgrad")[1][:2])
     assert error(Explainer(model, rules.smoothgrad(seed=1))(x), explained("smoothgrad")[1][:2]) > 1e-3
 
 
 def test_explaining_leaves_the_model_alone():
-    "Weights, optimizer, own gradients, what is trainable and the layers' lists, after every method has explained the network."
+    """Weights, optimizer, own gradients, what is trainable and the layers' lists, after every method has explained
+    the network."""
     model, (arrays, rest) = network()
     for method in ALL: explained(method)
     after, same = state(model)
@@ -499,20 +577,30 @@ def test_explaining_leaves_the_model_alone():
 
 # --- refusals ---------------------------------------------------------------------------------------------------
 
-def classifier(layer): return keras.Sequential([L.Input((6, 6, 2)), conv(3, name="first"), layer, L.Flatten(), L.Dense(3, name="logits")])
+def classifier(layer):
+    return keras.Sequential([L.Input((6, 6, 2)), conv(3, name="first"), layer, L.Flatten(), L.Dense(3, name="logits")])
 
 
 REFUSED = {   # layer, what the message must name: the layer, and what to do
-    "lambda": (lambda: L.Lambda(lambda x: x, name="odd"), "replace it by"), "sigmoid": (lambda: L.Activation("sigmoid", name="odd"), "ReLU"), "gelu": (lambda: conv(activation="gelu", name="odd"), "ReLU"),
-    "layer normalisation": (lambda: L.LayerNormalization(name="odd"), "replace it by"), "ELU": (lambda: L.ELU(name="odd"), "replace it by"), "threshold": (lambda: L.ReLU(threshold=0.1, name="odd"), "threshold=0"),
-    "softmax inside": (lambda: L.Softmax(name="odd"), "logits"), "groups": (lambda: conv(3, groups=3, name="odd"), "groups=1"), "maximum": (lambda: lambda x: L.Maximum(name="odd")([x, conv(3, 1)(x)]), "replace it by"),
-    "product": (lambda: lambda x: L.Multiply(name="odd")([x, conv(3, 1)(x)]), "Rescaling"), "causal": (lambda: lambda x: L.Conv1D(2, 2, padding="causal", name="odd")(L.Reshape((25, 3))(x)), "ZeroPadding1D"),
-    "recurrent": (lambda: lambda x: L.LSTM(2, name="odd")(L.Reshape((25, 3))(x)), "replace it by"), "dilated transposition": (lambda: L.Conv2DTranspose(2, 2, dilation_rate=2, name="odd"), "plain transposed")}
+    "lambda": (lambda: L.Lambda(lambda x: x, name="odd"), "replace it by"),
+    "sigmoid": (lambda: L.Activation("sigmoid", name="odd"), "ReLU"),
+    "gelu": (lambda: conv(activation="gelu", name="odd"), "ReLU"),
+    "layer normalisation": (lambda: L.LayerNormalization(name="odd"), "replace it by"),
+    "ELU": (lambda: L.ELU(name="odd"), "replace it by"),
+    "threshold": (lambda: L.ReLU(threshold=0.1, name="odd"), "threshold=0"),
+    "softmax inside": (lambda: L.Softmax(name="odd"), "logits"),
+    "groups": (lambda: conv(3, groups=3, name="odd"), "groups=1"),
+    "maximum": (lambda: lambda x: L.Maximum(name="odd")([x, conv(3, 1)(x)]), "replace it by"),
+    "product": (lambda: lambda x: L.Multiply(name="odd")([x, conv(3, 1)(x)]), "Rescaling"),
+    "causal": (lambda: lambda x: L.Conv1D(2, 2, padding="causal", name="odd")(L.Reshape((25, 3))(x)), "ZeroPadding1D"),
+    "recurrent": (lambda: lambda x: L.LSTM(2, name="odd")(L.Reshape((25, 3))(x)), "replace it by"),
+    "dilated transposition": (lambda: L.Conv2DTranspose(2, 2, dilation_rate=2, name="odd"), "plain transposed")}
 
 
 def refusal(layer, method):
     i = L.Input((6, 6, 2))
-    with pytest.raises(ValueError) as e: Explainer(keras.Model(i, L.Dense(3)(flat(layer(conv(3, name="first")(i))))), method, bounds=(-1, 1))
+    with pytest.raises(ValueError) as e:
+        Explainer(keras.Model(i, L.Dense(3)(flat(layer(conv(3, name="first")(i))))), method, bounds=(-1, 1))
     return str(e.value)
 
 
@@ -524,13 +612,15 @@ def test_refusals(what):
 
 
 @pytest.mark.parametrize("method", ["guided_backprop", *TAYLOR])
-@pytest.mark.parametrize("layer", [lambda: L.LeakyReLU(name="odd"), lambda: L.ReLU(negative_slope=0.1, name="odd"), lambda: conv(activation=tf.nn.leaky_relu, name="odd")])
+@pytest.mark.parametrize("layer", [lambda: L.LeakyReLU(name="odd"), lambda: L.ReLU(negative_slope=0.1, name="odd"),
+                                   lambda: conv(activation=tf.nn.leaky_relu, name="odd")])
 def test_leaky_is_refused_where_only_relu_is_meant(method, layer):
     message = refusal(layer(), method)
     assert "'odd'" in message and "lrp_" in message
 
 
-@pytest.mark.parametrize("layer", [lambda: lambda x: L.Conv3D(2, 2, name="odd")(L.Reshape((5, 5, 3, 1))(x)), lambda: L.Conv2DTranspose(2, 2, name="odd")])
+@pytest.mark.parametrize("layer", [lambda: lambda x: L.Conv3D(2, 2, name="odd")(L.Reshape((5, 5, 3, 1))(x)),
+                                   lambda: L.Conv2DTranspose(2, 2, name="odd")])
 def test_no_winner(layer):
     message = refusal(layer(), "lrp_argmax")
     assert "'odd'" in message and "lrp_composite" in message
@@ -540,12 +630,14 @@ def test_no_winner(layer):
 def test_shared_layer_at_the_input_and_inside(method):
     "z^B at one call and another rule at the other cannot both be had."
     i, layer = L.Input((4,)), L.Dense(4, name="odd")
-    with pytest.raises(ValueError, match="'odd'.*method that needs no bounds"): Explainer(keras.Model(i, L.Dense(3)(layer(layer(i)))), method, bounds=(0, 1))
+    with pytest.raises(ValueError, match="'odd'.*method that needs no bounds"):
+        Explainer(keras.Model(i, L.Dense(3)(layer(layer(i)))), method, bounds=(0, 1))
     with pytest.raises(ValueError, match="bounds="): Explainer(small(), method)
 
 
 def test_parameters_that_cannot_be():
-    for wrong in (lambda: rules.lrp_alpha_beta(2., 2.), lambda: rules.lrp_alpha_beta(0.5, -0.5), lambda: rules.lrp_epsilon(-1.), lambda: rules.lrp_gamma(-1.), lambda: rules.integrated_gradients(0)):
+    for wrong in (lambda: rules.lrp_alpha_beta(2., 2.), lambda: rules.lrp_alpha_beta(0.5, -0.5),
+                  lambda: rules.lrp_epsilon(-1.), lambda: rules.lrp_gamma(-1.), lambda: rules.integrated_gradients(0)):
         with pytest.raises(ValueError, match="must"): wrong()
 
 
@@ -563,9 +655,12 @@ def test_reference_by_hand():
     "One output of 3 = 4·1 + 1·(−2) + 1·1: shares 4, −2 and 1."
     m, x = matrix([[1], [-2], [1]], [4, 1, 1])
     r = np.array([3.])
-    for rule, expected in [(slow.z(m, x, r), [4, -2, 1]), (slow.epsilon(m, x, r, epsilon=1.), [3, -1.5, 0.75]), (slow.alpha_beta(m, x, r), [4.8, -3, 1.2]),
-                           (slow.z_plus(m, x, r), [2.4, 0, 0.6]), (slow.gamma(m, x, r, gamma=1.), [3, -0.75, 0.75]), (slow.wsquare(m, x, r), [0.5, 2, 0.5]),
-                           (slow.flat(m, x, r), [1, 1, 1]), (slow.argmax(m, x, r), [3, 0, 0]), (slow.bounded(m, x, r, np.zeros(3), np.full(3, 4.)), [12 / 11, 18 / 11, 3 / 11])]:
+    for rule, expected in [(slow.z(m, x, r), [4, -2, 1]), (slow.epsilon(m, x, r, epsilon=1.), [3, -1.5, 0.75]),
+                           (slow.alpha_beta(m, x, r), [4.8, -3, 1.2]),
+                           (slow.z_plus(m, x, r), [2.4, 0, 0.6]), (slow.gamma(m, x, r, gamma=1.), [3, -0.75, 0.75]),
+                           (slow.wsquare(m, x, r), [0.5, 2, 0.5]),
+                           (slow.flat(m, x, r), [1, 1, 1]), (slow.argmax(m, x, r), [3, 0, 0]),
+                           (slow.bounded(m, x, r, np.zeros(3), np.full(3, 4.)), [12 / 11, 18 / 11, 3 / 11])]:
         np.testing.assert_allclose(rule, expected, rtol=1e-12)
     m, x = matrix([[1], [-2], [1]], [4, 1, 1], 2.)
     np.testing.assert_allclose(slow.alpha_beta(m, x, np.array([5.]), 1., 0.), [20 / 7, 0, 5 / 7])
@@ -573,12 +668,14 @@ def test_reference_by_hand():
 
 
 def test_reference_parts_of_kernels_are_parts_of_matrices():
-    "What justifies sorting contributions by sign in the matrix: every entry is one weight, but for separable convolutions."
+    """What justifies sorting contributions by sign in the matrix: every entry is one weight, but for separable
+    convolutions."""
     model, reference, _ = made("kernels")
     found = [call for call in reference.calls if call.kind == "kernel"]
     for call in found:
         m = call.data["map"]
-        for part in ("+", "-", "square"): assert m.separable or np.array_equal(m.matrix(part), slow.PARTS[part](m.matrix()))
+        for part in ("+", "-", "square"):
+            assert m.separable or np.array_equal(m.matrix(part), slow.PARTS[part](m.matrix()))
     assert len(found) > 15
 
 

@@ -1,11 +1,11 @@
-"Starts that do not depend on a constant in the logits; images whose explained value is not positive are counted and told."
+"""Starts that do not depend on a constant in the logits; images whose explained value is not positive are counted
+and told."""
 import warnings
-import numpy as np, pytest, tensorflow as tf, zarr
+import numpy as np, pytest, tensorflow as tf
 from lrp_reference import Reference
-from rbdm_nb import masking
 from rbdm_nb.corpora.datasets import load
 from rbdm_nb.masking import CONTROLS, MASKS, corpus_masks, make_mask, mean_mask, negative_mask, perceptive_mask
-from rbdm_nb.explain.relevance import METHODS, STARTS, Explainer, Maps, empty_maps, layer_maps, maps
+from rbdm_nb.explain.relevance import METHODS, STARTS, Explainer, empty_maps, layer_maps, maps
 from rbdm_nb.explain.rules import integrated_gradients
 from rbdm_nb.store import Store
 
@@ -25,7 +25,8 @@ def network(end="none", norm=False):
     x = L.Dense(5, activation="softmax" if end == "inside" else None, name="logits")(x)
     if end == "layer": x = L.Softmax()(x)
     model, draw = keras.Model(i, x), np.random.default_rng(3)
-    model.set_weights([draw.uniform(0.5, 1.5, w.shape) if "moving_variance" in v.name else draw.normal(0, 0.4, w.shape) for v, w in zip(model.weights, model.get_weights())])
+    model.set_weights([draw.uniform(0.5, 1.5, w.shape) if "moving_variance" in v.name else draw.normal(0, 0.4, w.shape)
+                       for v, w in zip(model.weights, model.get_weights())])
     return model
 
 
@@ -71,16 +72,19 @@ def test_a_constant_changes_nothing(method, over, norm):
 
 def test_without_a_start_a_constant_decides():
     model, x = network(), images()
-    with pytest.warns(UserWarning, match="not positive for 6 of 6 images, and their maps are zero everywhere"): low = Explainer(plus(model, -50))(x)
+    with pytest.warns(UserWarning, match="not positive for 6 of 6 images, and their maps are zero everywhere"):
+        low = Explainer(plus(model, -50))(x)
     assert not low.any() and Explainer(plus(model, 50))(x).any((1, 2)).all()
 
 
-DIVIDING = ["gradient", "input_x_gradient", "guided_backprop", "lrp_z", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta", "lrp_wsquare", "lrp_flat",
+DIVIDING = ["gradient", "input_x_gradient", "guided_backprop", "lrp_z", "lrp_epsilon", "lrp_gamma", "lrp_alpha_beta",
+            "lrp_wsquare", "lrp_flat",
             "deep_taylor", "deep_taylor_bounded", "lrp_composite", "lrp_argmax"]
 
 
 @pytest.mark.parametrize("over", COMPARED)
-@pytest.mark.parametrize("method, end", [*((m, "none") for m in DIVIDING), ("deep_taylor", "inside"), ("deep_taylor", "layer"), ("lrp_epsilon", "layer")])
+@pytest.mark.parametrize("method, end", [*((m, "none") for m in DIVIDING), ("deep_taylor", "inside"),
+                                         ("deep_taylor", "layer"), ("lrp_epsilon", "layer")])
 def test_the_map_is_that_of_the_difference_as_an_output(method, over, end):
     "Against the slow reference, on a network whose last layer computes the difference."
     model, x = network(), images(2)
@@ -115,7 +119,8 @@ def test_a_path_keeps_the_runner_up_of_its_image():
         one = Explainer(difference(model, "over_runner_up", c, r), integrated_gradients(32))
         assert spread(got[k], one(x[k:k + 1], int(c))[0]) < 1e-5
     gap = lambda x: np.array([row[c] - row[r] for row, (c, r) in zip(model(x).numpy(), order)])
-    off = [np.abs(Explainer(model, integrated_gradients(steps), start="over_runner_up")(x).sum((1, 2)) - gap(x) + gap(0*x)).max() for steps in (16, 1024)]
+    off = [np.abs(Explainer(model, integrated_gradients(steps),
+                            start="over_runner_up")(x).sum((1, 2)) - gap(x) + gap(0*x)).max() for steps in (16, 1024)]
     assert off[1] < off[0]/4 and off[1] < 2e-3   # midpoints: the sum is the change of the difference in the limit
 
 
@@ -125,8 +130,10 @@ def test_the_ledger_and_the_layers_start_with_the_difference(over):
     explainer, order = Explainer(model, "lrp_z", start=over), np.sort(model(x).numpy(), 1)[:, ::-1]
     value = order[:, 0] - (order.mean(1) if over == "over_mean" else order[:, 1])
     pages, maps = explainer.ledger(x), explainer(x)
-    assert np.isclose(pages.attrs["start"], value.sum(), rtol=1e-4) and np.isclose(pages.attrs["pixels"], maps.sum(), rtol=1e-4)
-    np.testing.assert_allclose(pages.arrives - pages.hands_down, pages[["bias", "dead", "padding", "other"]].sum(axis=1), atol=1e-4)
+    assert np.isclose(pages.attrs["start"], value.sum(), rtol=1e-4) and np.isclose(pages.attrs["pixels"], maps.sum(),
+                                                                                   rtol=1e-4)
+    np.testing.assert_allclose(pages.arrives - pages.hands_down,
+                               pages[["bias", "dead", "padding", "other"]].sum(axis=1), atol=1e-4)
     np.testing.assert_allclose(layer_maps(explainer, x, ["logits"])["logits"][1].sum(1), value, rtol=1e-4)
 
 
@@ -134,19 +141,24 @@ def test_a_model_inside_a_model_has_its_last_dense_layer():
     inner, x = network("layer"), images()
     i = L.Input((10, 10, 3))
     outer = keras.Model(i, inner(i))
-    for over in COMPARED: np.testing.assert_allclose(Explainer(outer, start=over)(x), Explainer(inner, start=over)(x), rtol=1e-5, atol=1e-7)
+    for over in COMPARED:
+        np.testing.assert_allclose(Explainer(outer, start=over)(x), Explainer(inner, start=over)(x), rtol=1e-5,
+                                   atol=1e-7)
 
 
 def test_what_has_no_last_dense_layer_is_refused_by_name():
     i = L.Input((8, 8, 3))
     pooled = keras.Model(i, L.GlobalAveragePooling2D(name="mean")(L.Conv2D(5, 3)(i)))
     with pytest.raises(ValueError, match="'mean'.*end the model in Dense"): Explainer(pooled, start="over_mean")
-    with pytest.raises(ValueError, match="'bent'"): Explainer(keras.Model(i, L.Dense(4, activation="relu", name="bent")(L.Flatten()(i))), start="over_mean")
+    with pytest.raises(ValueError, match="'bent'"):
+        Explainer(keras.Model(i, L.Dense(4, activation="relu", name="bent")(L.Flatten()(i))), start="over_mean")
     twice = L.Dense(4, name="twice")
-    with pytest.raises(ValueError, match="'twice'"): Explainer(keras.Model(i, twice(twice(L.Dense(4)(L.Flatten()(i))))), start="over_mean")
+    with pytest.raises(ValueError, match="'twice'"):
+        Explainer(keras.Model(i, twice(twice(L.Dense(4)(L.Flatten()(i))))), start="over_mean")
     assert Explainer(pooled, "gradient", start="over_mean")(np.ones((1, 8, 8, 3), "float32")).any()
     with pytest.raises(ValueError, match="did you mean 'over_mean'"): Explainer(network(), start="over_men")
-    with pytest.raises(ValueError, match="the model has one"): Explainer(keras.Model(i, L.Dense(1)(L.Flatten()(i))), start="over_mean")
+    with pytest.raises(ValueError, match="the model has one"):
+        Explainer(keras.Model(i, L.Dense(1)(L.Flatten()(i))), start="over_mean")
     with pytest.raises(ValueError, match="pick neurons"): Explainer(network(), "cnn_fixations", start="over_mean")
 
 
@@ -165,7 +177,8 @@ def test_what_a_negative_logit_does_is_told_where_it_does_something(method):
     said = told(lambda: Explainer(model, method, (-1, 1))(x))
     if method in (*GRADIENTS, "cnn_fixations", "lrp_z", "lrp_epsilon", "lrp_gamma", "lrp_composite"): assert not said
     else:
-        assert len(said) == 1 and f"{method}: the logit is not positive for 6 of 6 images" in said[0] and "start='over_mean'" in said[0]
+        assert (len(said) == 1 and f"{method}: the logit is not positive for 6 of 6 images" in said[0]
+                and "start='over_mean'" in said[0])
         assert ("zero everywhere" if method.startswith("deep_taylor") else "negative") in said[0]
     if method != "cnn_fixations": assert not told(lambda: Explainer(model, method, (-1, 1), "over_mean")(x))
 
@@ -179,14 +192,16 @@ def test_the_count_is_exact_and_of_the_class_asked_for():
     assert f"not positive for {not_positive} of 30 images" in told(lambda: Explainer(shifted)(x))[0]
     losing = (logits[:, 2] - logits.mean(1) <= 0).sum()
     said = told(lambda: Explainer(model, start="over_mean")(x, 2))
-    assert (f"not positive for {losing} of 30" in said[0] and "not the one predicted" in said[0]) if losing else not said
+    assert (f"not positive for {losing} of 30" in said[0]
+            and "not the one predicted" in said[0]) if losing else not said
     assert not told(lambda: Explainer(shifted).explain(x, tell=False))
     np.testing.assert_array_equal(Explainer(shifted).undecided(shifted(x).numpy()), shifted(x).numpy().max(1) <= 0)
 
 
 def test_maps_that_are_empty_for_another_reason_are_told():
     i = L.Input((6, 6, 1))
-    model = keras.Model(i, L.Dense(2, bias_initializer="ones")(L.Flatten()(L.Conv2D(2, 3, activation="relu", bias_initializer=keras.initializers.Constant(-100.))(i))))
+    dead = L.Conv2D(2, 3, activation="relu", bias_initializer=keras.initializers.Constant(-100.))
+    model = keras.Model(i, L.Dense(2, bias_initializer="ones")(L.Flatten()(dead(i))))
     assert "3 of 3 maps are zero everywhere" in told(lambda: Explainer(model)(np.ones((3, 6, 6, 1), "float32")))[0]
 
 
@@ -194,29 +209,33 @@ def test_stored_maps_and_their_masks_count_them(tmp_path, capsys):
     corpus = load("synthetic", n=8, image_size=16, domain="studio", seed=0)
     prepare = lambda x: x.astype("float32")/127.5 - 1
     i = L.Input((16, 16, 3))
-    model = keras.Model(i, L.Dense(4, bias_initializer=keras.initializers.Constant(-1000.))(L.GlobalAveragePooling2D()(L.Conv2D(3, 3, activation="relu")(i))))
+    last = L.Dense(4, bias_initializer=keras.initializers.Constant(-1000.))
+    model = keras.Model(i, last(L.GlobalAveragePooling2D()(L.Conv2D(3, 3, activation="relu")(i))))
     for again in range(2):
         kept = maps(model, corpus, prepare, Store(tmp_path), batch_size=5, trainer="negative")
         said = capsys.readouterr().out
         assert kept.entry.meta["empty"] == kept.empty == kept.entry.meta["not_positive"] == 8
         assert "8 of 8 relevance maps" in said and "start='over_mean'" in said
-    for name in (*MASKS[1:], *CONTROLS):
+    for name in (*MASKS, *CONTROLS)[1:]:
         masks = corpus_masks(Store(tmp_path), kept, name, 12, fixations=3)
         assert "8 of 8 maps are zero everywhere" in capsys.readouterr().out and len(masks) == 8
     over = maps(model, corpus, prepare, Store(tmp_path), batch_size=5, start="over_mean", trainer="negative")
     assert over.entry.key != kept.entry.key and over.empty == 0 and not capsys.readouterr().out
-    np.testing.assert_allclose(over.relevance[:], Explainer(model, start="over_mean")(prepare(corpus.images[:])), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(over.relevance[:], Explainer(model, start="over_mean")(prepare(corpus.images[:])),
+                               rtol=1e-4, atol=1e-7)
     assert over.entry.inputs["start"] == "over_mean"
 
 
 def test_masks_of_maps_that_say_nothing_are_told():
     r = np.random.default_rng(0).random((5, 8, 8))
     r[1], r[3] = 0, 0.25
-    for make in (mean_mask, negative_mask, lambda r: perceptive_mask(r, 3), *(lambda r, name=name: make_mask(name, r, 3) for name in (*MASKS[1:], *CONTROLS))):
-        said = told(lambda: make(r))
+    for make in (mean_mask, negative_mask, lambda r: perceptive_mask(r, 3),
+                 *(lambda r, name=name: make_mask(name, r, 3) for name in (*MASKS, *CONTROLS)[1:])):
+        said = told(lambda make=make: make(r))
         assert len(said) == 1 and "2 of 5 maps say nothing: 1 are zero everywhere, 1 constant" in said[0]
-        assert not told(lambda: make(r[[0, 2, 4]]))
-    assert mean_mask(r)[[1, 3]].all() and not perceptive_mask(r, 3)[1].any() and (~negative_mask(r))[1].ravel()[:7].all()
+        assert not told(lambda make=make: make(r[[0, 2, 4]]))
+    assert (mean_mask(r)[[1, 3]].all() and not perceptive_mask(r, 3)[1].any()
+            and (~negative_mask(r))[1].ravel()[:7].all())
     said = told(lambda: perceptive_mask(-r, 3))
     assert "5 of 5 maps say nothing" in said[0] and "3 have no positive value" in said[0]
 

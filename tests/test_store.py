@@ -1,5 +1,5 @@
-"Files of the store that are lost, cut or changed: the same result, or an error that names the file; never another result."
-import json, os, random, shutil, warnings
+"Files of the store that are lost, cut or changed: the same result, or an error that names the file; never another."
+import os, shutil, warnings
 from pathlib import Path
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
@@ -9,7 +9,8 @@ ROWS, CHUNK = 11, 4
 
 def compute(a, b):
     k = np.arange(a, b)
-    return np.stack([k, k % 3], 1).astype("float32"), np.where(k[:, None] < 4, 0, k[:, None]).astype("int64")   # a chunk of zeros
+    zeros_first = np.where(k[:, None] < 4, 0, k[:, None]).astype("int64")   # a chunk of zeros
+    return np.stack([k, k % 3], 1).astype("float32"), zeros_first
 
 def made(folder):
     "The entry in `folder`, made or taken from there, and what its readers get."
@@ -17,7 +18,8 @@ def made(folder):
     with entry.lock():
         if not entry.complete:
             resumable_array(entry, "x", (ROWS, 2), "float32", CHUNK, compute, beside=dict(y=((ROWS, 1), "int64")))
-            if not entry.path.joinpath("z.npy").exists() or not entry.has("z.npy"): np.save(entry.file("z.npy"), np.arange(5))
+            if not entry.path.joinpath("z.npy").exists() or not entry.has("z.npy"):
+                np.save(entry.file("z.npy"), np.arange(5))
             entry.finish(rows=ROWS)
     return entry, entry.array("x")[:], entry.array("y")[:], np.load(entry.checked("z.npy")), entry.meta
 
@@ -56,14 +58,17 @@ def test_any_damage_is_found_and_mended(whole, tmp_path_factory, data):
     if how == "empty": file.write_bytes(b"")
     if how == "cut": file.write_bytes(content[:data.draw(st.integers(0, max(len(content) - 1, 0)))])
     if how == "garbage": file.write_bytes(data.draw(st.binary(max_size=60)))
-    if how == "swap": shutil.copy(data.draw(st.sampled_from(files(folder))), folder/"spare"); shutil.move(folder/"spare", file)
+    if how == "swap":
+        shutil.copy(data.draw(st.sampled_from(files(folder))), folder/"spare")
+        shutil.move(folder/"spare", file)
     if how == "flip":
         at = data.draw(st.integers(0, len(content) - 1))
         file.write_bytes(content[:at] + bytes([content[at] ^ (1 << data.draw(st.integers(0, 7)))]) + content[at + 1:])
     changed = not file.exists() or file.read_bytes() != content
     result, said = quiet(lambda: made(folder))
     same(result)
-    assert not changed or how == "gone" and file.name == "meta.json" or any(file.name in s or "lost or damaged" in s for s in said), (file, how, said)
+    told = any(file.name in s or "lost or damaged" in s for s in said)
+    assert not changed or how == "gone" and file.name == "meta.json" or told, (file, how, said)
     again, said = quiet(lambda: made(folder))
     same(again)
     assert not said
@@ -74,7 +79,8 @@ def test_damage_while_it_is_being_made(tmp_path):
     def stops(a, b):
         if a >= 8: raise KeyboardInterrupt
         return compute(a, b)
-    with pytest.raises(KeyboardInterrupt): resumable_array(entry, "x", (ROWS, 2), "float32", CHUNK, stops, beside=dict(y=((ROWS, 1), "int64")))
+    with pytest.raises(KeyboardInterrupt):
+        resumable_array(entry, "x", (ROWS, 2), "float32", CHUNK, stops, beside=dict(y=((ROWS, 1), "int64")))
     (entry.path/"y.zarr"/"c"/"1"/"0").unlink()
     result, said = quiet(lambda: made(tmp_path))
     same(result)
@@ -93,8 +99,9 @@ def test_a_damaged_entry_can_be_listed_and_its_error_names_the_file(whole, tmp_p
 
 def test_files_are_on_the_disk_before_they_are_renamed(tmp_path, monkeypatch):
     from rbdm_nb import project as notebooks
-    done = []
-    monkeypatch.setattr(notebooks.os, "fsync", lambda handle: done.append(os.readlink(f"/proc/self/fd/{handle}")) if Path("/proc/self/fd").exists() else done.append(""))
+    done, opened = [], Path("/proc/self/fd")
+    named = lambda handle: os.readlink(opened/str(handle)) if opened.exists() else ""
+    monkeypatch.setattr(notebooks.os, "fsync", lambda handle: done.append(named(handle)))
     replace = os.replace
     monkeypatch.setattr(notebooks.os, "replace", lambda a, b: (done.append("rename"), replace(a, b)))
     notebooks.write_atomic(tmp_path/"a"/"b.txt", "text")

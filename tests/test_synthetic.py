@@ -6,7 +6,8 @@ from rbdm_nb.project import root
 from rbdm_nb.corpora.synthetic import EXPRESSIONS
 
 DOMAINS = ("studio", "wild")
-SHA = "import hashlib; from rbdm_nb.corpora import synthetic as s; print(hashlib.sha256(b''.join(s.load(n=24, domain=d, seed=5).images[:].tobytes() for d in ('studio', 'wild'))).hexdigest())"
+SHA = ("import hashlib; from rbdm_nb.corpora import synthetic as s; print(hashlib.sha256(b''.join(s.load(n=24, "
+       "domain=d, seed=5).images[:].tobytes() for d in ('studio', 'wild'))).hexdigest())")
 
 
 @pytest.mark.parametrize("domain", DOMAINS)
@@ -23,15 +24,19 @@ def test_an_image_depends_on_seed_and_index_alone(domain):
 
 
 def test_bits_are_the_same_in_another_process_and_with_other_threads():
-    here = hashlib.sha256(b"".join(synthetic.load(n=24, domain=d, seed=5).images[:].tobytes() for d in DOMAINS)).hexdigest()
+    here = hashlib.sha256(b"".join(synthetic.load(n=24, domain=d, seed=5).images[:].tobytes()
+                                   for d in DOMAINS)).hexdigest()
     for threads in ("1", "2"):
         env = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "PYTHONPATH": str(root())}
-        assert subprocess.run([sys.executable, "-c", SHA], env=env, capture_output=True, text=True, check=True).stdout.strip() == here
+        assert subprocess.run([sys.executable, "-c", SHA], env=env, capture_output=True, text=True,
+                              check=True).stdout.strip() == here
 
 
 def test_seeds_splits_and_domains_differ():
-    keys = [(0, "train", "studio"), (1, "train", "studio"), (0, "valid", "studio"), (0, "test", "studio"), (0, "train", "wild")]
-    prints = {synthetic.load(n=8, seed=s, split=t, domain=d, image_size=32, channels=1).images[:].tobytes() for s, t, d in keys}
+    keys = [(0, "train", "studio"), (1, "train", "studio"), (0, "valid", "studio"), (0, "test", "studio"),
+            (0, "train", "wild")]
+    prints = {synthetic.load(n=8, seed=s, split=t, domain=d, image_size=32, channels=1).images[:].tobytes() for s, t,
+              d in keys}
     assert len(prints) == len(keys)
     images = synthetic.load(n=400, image_size=32).images[:]
     assert len({i.tobytes() for i in images}) == 400
@@ -69,10 +74,12 @@ def test_masks_are_nonempty_exactly_for_active_units(domain):
     masks = c.extras["action_units"][:]
     assert masks.dtype == bool and masks.shape == (160, 14, *c.images.shape[1:3])
     for m, e in zip(masks, c.extras["expression"]):
-        assert [u for u, any_ in zip(faces.ACTION_UNITS, m.any((1, 2))) if any_] == sorted(faces.EXPRESSION_UNITS[EXPRESSIONS[e]])
+        assert [u for u, any_ in zip(faces.ACTION_UNITS, m.any((1, 2)))
+                if any_] == sorted(faces.EXPRESSION_UNITS[EXPRESSIONS[e]])
 
 
-NEAR = {1: (20, 21, 22, 23), 2: (18, 25), 4: (20, 21, 22, 23), 5: range(36, 48), 6: range(36, 48), 7: range(36, 48), 9: range(27, 36), 12: (48, 54, 51),
+NEAR = {1: (20, 21, 22, 23), 2: (18, 25), 4: (20, 21, 22, 23), 5: range(36, 48), 6: range(36, 48), 7: range(36, 48),
+        9: range(27, 36), 12: (48, 54, 51),
         14: (48, 54), 15: (48, 54), 17: (8, 57), 20: (48, 54, 57), 23: (51, 57), 26: (57, 8, 5, 11)}
 
 @pytest.mark.parametrize("unit", faces.ACTION_UNITS)
@@ -91,7 +98,8 @@ def test_masks_lie_near_their_landmarks(unit):
 def test_what_a_unit_changes_lies_in_its_mask(unit):
     inside = []
     for index in range(4):
-        drawn = [faces.face("neutral", 1, index, difficulty=0, strength=np.array([[float(u == unit)*on]*2 for u in faces.ACTION_UNITS])) for on in (0, 1)]
+        drawn = [faces.face("neutral", 1, index, difficulty=0,
+                            strength=np.array([[float(u == unit)*on]*2 for u in faces.ACTION_UNITS])) for on in (0, 1)]
         change = np.abs(synthetic.draw(drawn[1]).astype(int) - synthetic.draw(drawn[0])).sum(-1)
         inside.append(change[faces.unit_masks(drawn[1])[faces.ACTION_UNITS.index(unit)]].sum()/change.sum())
     assert np.mean(inside) > .6
@@ -138,8 +146,10 @@ def test_a_corpus_can_be_sliced_with_its_truth():
 
 
 @pytest.mark.parametrize("options, message", [
-    (dict(root="somewhere"), "drawn, not read"), (dict(split="training"), "did you mean 'train'"), (dict(domain="wilde"), "did you mean 'wild'"), (dict(on_bad="skipp"), "did you mean 'skip'"),
-    (dict(n=0), "at least 1"), (dict(n=2.5), "whole number"), (dict(image_size=8), "16 to 1024"), (dict(channels=2), "channels must be"), (dict(imbalance=.5), "imbalance"),
+    (dict(root="somewhere"), "drawn, not read"), (dict(split="training"), "did you mean 'train'"),
+    (dict(domain="wilde"), "did you mean 'wild'"), (dict(on_bad="skipp"), "did you mean 'skip'"),
+    (dict(n=0), "at least 1"), (dict(n=2.5), "whole number"), (dict(image_size=8), "16 to 1024"),
+    (dict(channels=2), "channels must be"), (dict(imbalance=.5), "imbalance"),
     (dict(label_noise=1.2), "label_noise"), (dict(difficulty=-1), "difficulty")])
 def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message): synthetic.load(**options)
@@ -152,9 +162,12 @@ def test_a_small_network_names_the_expressions():
     keras.utils.set_random_seed(0)
     net = keras.Sequential([keras.layers.Input((48, 48, 3)), keras.layers.Rescaling(1/127.5, -1)])
     for filters in (16, 32, 64, 96):
-        for layer in (keras.layers.Conv2D(filters, 3, padding="same", use_bias=False), keras.layers.BatchNormalization(momentum=.9), keras.layers.ReLU(), keras.layers.MaxPool2D()): net.add(layer)
+        for layer in (keras.layers.Conv2D(filters, 3, padding="same", use_bias=False),
+                      keras.layers.BatchNormalization(momentum=.9), keras.layers.ReLU(), keras.layers.MaxPool2D()):
+            net.add(layer)
     for layer in (keras.layers.Flatten(), keras.layers.Dropout(.4), keras.layers.Dense(8)): net.add(layer)
-    net.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, 6*113)), keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    net.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, 6*113)),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
     net.fit(train.images[:], train.labels, batch_size=32, epochs=6, verbose=0)
     accuracy = float(net.evaluate(valid.images[:], valid.labels, verbose=0)[1])
     print(f"accuracy {accuracy:.3f}")

@@ -8,8 +8,8 @@ __all__ = ['EXPRESSIONS', 'ALIASES', 'SEPARATORS', 'SPLIT_FOLDERS', 'SPLIT_CODES
            'is_picture', 'shown', 'pictures_in', 'link_to', 'look_into', 'files_below', 'without_repeats',
            'split_of_name', 'hash_order', 'divide', 'divide_groups', 'header_shape', 'told_late', 'header_shapes',
            'common_shape', 'read_file', 'read_bytes', 'read_alike', 'read_now', 'read_on_demand', 'read_images',
-           'resized', 'corpus_module', 'known_options', 'load', 'option_value', 'option_values', 'read_options',
-           'label_counts', 'Check', 'twin_notes', 'check']
+           'resized', 'corpus_module', 'is_drawn', 'run_options', 'known_options', 'load', 'option_value',
+           'option_values', 'read_options', 'label_counts', 'Check', 'twin_notes', 'check']
 
 # %% ../../nbs/01_datasets.ipynb #37926dcf
 import csv, hashlib, importlib, inspect, io, os, re, unicodedata, warnings
@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np, pandas as pd, yaml
 from PIL import Image
-from .images import (FORMATS, MAX_PIXELS, SUFFIXES, THREADS, LazyImages, compact, decode, each, fit, index_images, indexed, is_grey, one_picture,
+from .images import (FORMATS, MAX_PIXELS, SUFFIXES, THREADS, LazyImages, compact, decode, each, fit,
+                                    index_images, indexed, is_grey, one_picture,
                             open_image, square, stored_or, to_8bit, upright_size)
 from ..project import of_system, progress, root as project, suggest
 from ..reproducibility import rng
@@ -44,8 +45,8 @@ def class_index(name, classes=EXPRESSIONS):
     raise ValueError(f"unknown label {name!r}" + (suggest(key, near) if near else f"; known: {', '.join(classes)}"))
 
 def misspelt(word, right) -> bool:
-    """Is `word` the word `right` with one letter too many, too few, wrong or swapped, not the first? More is another word:
-    'Angst' is not a misspelt 'angry', and 'mad' no 'sad'."""
+    """Is `word` the word `right` with one letter too many, too few, wrong or swapped, not the first? More is another
+    word: 'Angst' is not a misspelt 'angry', and 'mad' no 'sad'."""
     if word[:1] != right[:1] or abs(len(word) - len(right)) > 1 or word == right: return False
     n = next((k for k, (a, b) in enumerate(zip(word, right)) if a != b), min(len(word), len(right)))
     a, b = word[n:], right[n:]
@@ -59,7 +60,8 @@ def pick(x, index): return x.take(index) if hasattr(x, "read") else x[index]
 @dataclass(frozen=True, eq=False)
 class Corpus:
     """Labelled images. `images` (N, H, W, C) uint8 array or `LazyImages`; `labels` (N,) int64 indices into `classes`;
-    `names` (N,) unique strings; `skipped` what was left out and why; `extras` per-image arrays or LazyImages, sliced along."""
+    `names` (N,) unique strings; `skipped` what was left out and why; `extras` per-image arrays or LazyImages, sliced
+    along."""
     images: object
     labels: np.ndarray
     classes: tuple
@@ -71,25 +73,38 @@ class Corpus:
 
     def __post_init__(self):
         put = lambda k, v: object.__setattr__(self, k, v)
-        put("labels", np.asarray(self.labels, np.int64)); put("names", np.asarray(self.names, np.str_)); put("classes", tuple(self.classes))
-        sizes = {"images": len(self.images), "labels": len(self.labels), "names": len(self.names)} | {k: len(v) for k, v in self.extras.items()}
+        put("labels", np.asarray(self.labels, np.int64))
+        put("names", np.asarray(self.names, np.str_))
+        put("classes", tuple(self.classes))
+        sizes = {"images": len(self.images), "labels": len(self.labels), "names": len(self.names)} | {k: len(v) for k,
+                                                                                                      v in self.extras.items()}
         if len(set(sizes.values())) > 1: raise ValueError(f"{self.corpus}: unequal lengths: {sizes}")
-        if len(self.images.shape) != 4: raise ValueError(f"{self.corpus}: images of shape {self.images.shape}; wanted (N, H, W, C)")
-        if self.images.dtype != np.uint8: raise ValueError(f"{self.corpus}: images are {self.images.dtype}; wanted uint8, 0 to 255")
+        if len(self.images.shape) != 4:
+            raise ValueError(f"{self.corpus}: images of shape {self.images.shape}; wanted (N, H, W, C)")
+        if self.images.dtype != np.uint8:
+            raise ValueError(f"{self.corpus}: images are {self.images.dtype}; wanted uint8, 0 to 255")
         if len(self) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
-            raise ValueError(f"{self.corpus}: labels from {self.labels.min()} to {self.labels.max()}, but {len(self.classes)} classes")
-        hashes = np.fromiter(map(hash, self.names), np.int64, len(self))   # names themselves are looked at only where two hashes agree
+            raise ValueError(f"{self.corpus}: labels from {self.labels.min()} to {self.labels.max()}, but "
+                             f"{len(self.classes)} classes")
+        # names themselves are looked at only where two hashes agree
+        hashes = np.fromiter(map(hash, self.names), np.int64, len(self))
         name, n = np.unique(self.names if len(np.unique(hashes)) < len(self) else self.names[:0], return_counts=True)
-        if (n > 1).any(): raise ValueError(f"{self.corpus}: {n[n > 1].sum()} images share {(n > 1).sum()} names, the first is {name[n > 1][0]!r}")
+        if (n > 1).any():
+            raise ValueError(f"{self.corpus}: {n[n > 1].sum()} images share {(n > 1).sum()} names, the first is "
+                             f"{name[n > 1][0]!r}")
 
     def __len__(self): return len(self.labels)
-    def __repr__(self): return f"Corpus({self.corpus}, {self.split}: {len(self):,} images of {' x '.join(map(str, self.images.shape[1:]))}, {len(self.classes)} classes)"
+    def __repr__(self):
+        return (f"Corpus({self.corpus}, {self.split}: {len(self):,} images of "
+                f"{' x '.join(map(str, self.images.shape[1:]))}, {len(self.classes)} classes)")
 
     def __getitem__(self, index):
-        if isinstance(index, (int, np.integer)): raise TypeError("one image is corpus.images[i]; corpus[i:i+1] is a Corpus of one")
+        if isinstance(index, (int, np.integer)):
+            raise TypeError("one image is corpus.images[i]; corpus[i:i+1] is a Corpus of one")
         if not isinstance(index, slice):
             index = np.asarray(index)
-            if index.dtype == bool and len(index) != len(self): raise IndexError(f"a mask of {len(index)} for {len(self)} images")
+            if index.dtype == bool and len(index) != len(self):
+                raise IndexError(f"a mask of {len(index)} for {len(self)} images")
             if not index.size: index = index.astype(np.int64)
         return replace(self, images=pick(self.images, index), labels=self.labels[index], names=self.names[index],
                        extras={k: pick(v, index) for k, v in self.extras.items()})
@@ -101,18 +116,21 @@ class Corpus:
 
     def counts(self):
         "Number of images per class: Series indexed by class name."
-        return pd.Series(np.bincount(self.labels, minlength=len(self.classes)), pd.Index(self.classes, name="class"), name=self.corpus)
+        return pd.Series(np.bincount(self.labels, minlength=len(self.classes)), pd.Index(self.classes, name="class"),
+                         name=self.corpus)
 
     @cached_property
     def pixels(self):
-        "(N,) SHA-256 of each image's pixels as 32 bytes: equal where two images are equal. From the index where images are read on demand."
+        """(N,) SHA-256 of each image's pixels as 32 bytes: equal where two images are equal. From the index where
+        images are read on demand."""
         return np.array([bytes.fromhex(d) for d in pixel_digests(self.images)], "S32")
 
     @cached_property
     def digest(self):
         "SHA-256 (hex) over classes, names, labels, image shape and every image's pixels."
         h = hashlib.sha256(repr((self.classes, tuple(self.images.shape[1:]))).encode())
-        for name, label, pixels in zip(self.names, self.labels, self.pixels): h.update(f"{name}\0{label}\0{pixels.ljust(32, bytes(1)).hex()}\n".encode())
+        for name, label, pixels in zip(self.names, self.labels, self.pixels):
+            h.update(f"{name}\0{label}\0{pixels.ljust(32, bytes(1)).hex()}\n".encode())
         return h.hexdigest()
 
 # %% ../../nbs/01_datasets.ipynb #67e399e5
@@ -120,19 +138,24 @@ def pixel_digests(images, chunk=1024):
     "SHA-256 (hex) of each image's pixels, one after the other; read in chunks where images are read on demand."
     known = getattr(images, "digests", None)
     if known is not None: yield from (d.ljust(32, b"\0").hex() if isinstance(d, bytes) else d for d in known); return
-    for s in range(0, len(images), chunk): yield from (hashlib.sha256(np.ascontiguousarray(a)).hexdigest() for a in images[s:s + chunk])
+    for s in range(0, len(images), chunk):
+        yield from (hashlib.sha256(np.ascontiguousarray(a)).hexdigest() for a in images[s:s + chunk])
 
 # %% ../../nbs/01_datasets.ipynb #2d6b7f94
 def twins(*corpora):
-    """Images whose pixels occur more than once in `corpora`, parts of one corpus such as its training and validation set.
-    DataFrame picture (number, the same for equal images), split, name, label (its class); ValueError where parts have images of other shapes."""
+    """Images whose pixels occur more than once in `corpora`, parts of one corpus such as its training and validation
+    set. DataFrame picture (number, the same for equal images), split, name, label (its class); ValueError where parts
+    have images of other shapes."""
     shapes = {c.images.shape[1:] for c in corpora}
     if len(shapes) > 1:
-        raise ValueError(f"images of {' and '.join(' x '.join(map(str, s)) for s in sorted(shapes))}: equal ones cannot be told; load all parts with one image_size and channels")
-    parts = [pd.DataFrame({"picture": c.pixels, "split": c.split, "name": c.names, "label": np.array(c.classes, object)[c.labels]}) for c in corpora]
+        raise ValueError(f"images of {' and '.join(' x '.join(map(str, s)) for s in sorted(shapes))}: equal ones "
+                         "cannot be told; load all parts with one image_size and channels")
+    parts = [pd.DataFrame({"picture": c.pixels, "split": c.split, "name": c.names,
+                           "label": np.array(c.classes, object)[c.labels]}) for c in corpora]
     t = pd.concat(parts, ignore_index=True)
     t = t[t.duplicated("picture", keep=False)]
-    return t.assign(picture=t.groupby("picture", sort=False).ngroup()).sort_values("picture", kind="stable", ignore_index=True)
+    return t.assign(picture=t.groupby("picture", sort=False).ngroup()).sort_values("picture", kind="stable",
+                                                                                   ignore_index=True)
 
 def in_both(valid, train):
     "(N,) bool: which images of `valid` stand in `train` too, pixel by pixel."
@@ -143,14 +166,17 @@ def without_twins(valid, train):
     "`valid` without the images that stand in `train` too; they are listed in `skipped`."
     again = in_both(valid, train)
     first = dict(zip(train.pixels[::-1], train.names[::-1]))
-    gone = [(n, f"{n}: the same picture as {first[d]} of {train.split}") for n, d in zip(valid.names[again], valid.pixels[again])]
-    skipped = pd.concat([valid.skipped, pd.DataFrame(gone, columns=["name", "reason"], dtype=object)], ignore_index=True)
+    gone = [(n, f"{n}: the same picture as {first[d]} of {train.split}") for n,
+            d in zip(valid.names[again], valid.pixels[again])]
+    skipped = pd.concat([valid.skipped, pd.DataFrame(gone, columns=["name", "reason"], dtype=object)],
+                        ignore_index=True)
     return replace(valid[~again], skipped=skipped)
 
 # %% ../../nbs/01_datasets.ipynb #4c81da3e
 def twin_lines(found, sizes, examples=3):
-    """What the frame `found` by `twins` says, in lines: images that stand in two parts (by class), repeated within a part, copies with different labels.
-    `sizes`: {split: number of its images}, in order; `examples`: how many are named in each line."""
+    """What the frame `found` by `twins` says, in lines: images that stand in two parts (by class), repeated within a
+    part, copies with different labels. `sizes`: {split: number of its images}, in order; `examples`: how many are named
+    in each line."""
     lines, first = [], list(sizes)[0]
     said = lambda pairs: "; ".join(pairs[:examples]) + f" and {len(pairs) - examples:,} more" * (len(pairs) > examples)
     home = found[found["split"] == first].drop_duplicates("picture").set_index("picture")["name"]
@@ -159,14 +185,18 @@ def twin_lines(found, sizes, examples=3):
         if not len(both): continue
         classes = ", ".join(f"{c} {n:,}" for c, n in both["label"].value_counts().items())
         pairs = [f"{n} as {home[k]}" for n, k in zip(both["name"], both["picture"])]
-        lines.append(f"{len(both):,} of {sizes[split]:,} {split} pictures stand in {first} too ({classes}): {said(pairs)}")
+        lines.append(f"{len(both):,} of {sizes[split]:,} {split} pictures stand in {first} too ({classes}): "
+                     f"{said(pairs)}")
     for split, part in found.groupby("split", sort=False):
         again = part[part.duplicated("picture")]
         original = part.drop_duplicates("picture").set_index("picture")["name"]
         pairs = [f"{n} as {original[k]}" for n, k in zip(again["name"], again["picture"])]
-        if pairs: lines.append(f"{len(again):,} of {sizes[split]:,} {split} pictures repeat another one of {split}: {said(pairs)}")
+        if pairs:
+            lines.append(f"{len(again):,} of {sizes[split]:,} {split} pictures repeat another one of {split}: "
+                         f"{said(pairs)}")
     apart = found[found.groupby("picture")["label"].transform("nunique") > 1]
-    pairs = [", ".join(f"{n} ({s}) {l}" for n, s, l in zip(g["name"], g["split"], g["label"])) for _, g in apart.groupby("picture")]
+    pairs = [", ".join(f"{n} ({s}) {l}" for n, s, l in zip(g["name"], g["split"], g["label"])) for _,
+             g in apart.groupby("picture")]
     if pairs: lines.append(f"{len(pairs):,} pictures have copies with different labels: {said(pairs)}")
     return lines
 
@@ -176,30 +206,40 @@ def short_name(name):
     return PurePosixPath(re.sub(r"#\d+$", "", unicodedata.normalize("NFC", str(name)).replace("\\", "/"))).stem
 
 def find_rows(names, wanted, what="corpus"):
-    """(M,) positions of the pictures called `wanted` among the `names` (N,) of a corpus; folders and endings may differ where no name is the same.
-    ValueError for names that are not there, that two pictures share, and for two names of one picture."""
+    """(M,) positions of the pictures called `wanted` among the `names` (N,) of a corpus; folders and endings may differ
+    where no name is the same. ValueError for names that are not there, that two pictures share, and for two names of
+    one picture."""
     names, wanted = [str(n) for n in names], [str(n) for n in wanted]
     exact, loose, asked, rows = {n: i for i, n in enumerate(names)}, {}, set(wanted), []
     for i, n in enumerate(names): loose.setdefault(short_name(n), []).append(i)
     for n in wanted:
         again = f"{n}#2" in exact and f"{n}#2" not in asked
-        rows.append([exact[n], exact[f"{n}#2"]] if again else [exact[n]] if n in exact else loose.get(short_name(n), []))
+        rows.append([exact[n], exact[f"{n}#2"]] if again else [exact[n]] if n in exact
+                    else loose.get(short_name(n), []))
     missing, several = [n for n, r in zip(wanted, rows) if not r], [(n, r) for n, r in zip(wanted, rows) if len(r) > 1]
-    if missing: raise ValueError(f"{what} has no image {missing[0]!r}{suggest(missing[0], names)}; {len(missing)} of {len(wanted)} are missing")
+    if missing:
+        raise ValueError(f"{what} has no image {missing[0]!r}{suggest(missing[0], names)}; {len(missing)} of "
+                         f"{len(wanted)} are missing")
     if several:
         n, r = several[0]
-        raise ValueError(f"{what}: {n!r} is ambiguous, {len(r)} images have this name ({', '.join(names[i] for i in r[:4])}); {len(several)} of {len(wanted)} names are. "
-                         "Give names as the corpus has them, with their folders, or leave out all but one of those pictures")
+        raise ValueError(f"{what}: {n!r} is ambiguous, {len(r)} images have this name "
+                         f"({', '.join(names[i] for i in r[:4])}); {len(several)} of {len(wanted)} names are. "
+                         "Give names as the corpus has them, with their folders, or leave out all but one of those "
+                         "pictures")
     taken = {}
     for n, (i,) in zip(wanted, rows):
-        if taken.setdefault(i, n) != n: raise ValueError(f"{what}: {taken[i]!r} and {n!r} are both {names[i]!r}; give each picture one name")
+        if taken.setdefault(i, n) != n:
+            raise ValueError(f"{what}: {taken[i]!r} and {n!r} are both {names[i]!r}; give each picture one name")
     return np.array([i for i, in rows], int)
 
 # %% ../../nbs/01_datasets.ipynb #3e68db09
 def stratified(labels, n, seed=0):
-    "Sorted positions of `n` of the labels, classes in proportion, at least one of each. ValueError when there are more classes than `n`."
+    """Sorted positions of `n` of the labels, classes in proportion, at least one of each. ValueError when there are
+    more classes than `n`."""
     values, counts = np.unique(labels, return_counts=True)
-    if n < len(values): raise ValueError(f"a subset of {n} cannot hold one image of each of {len(values)} classes; ask for more, or for 0 (all)")
+    if n < len(values):
+        raise ValueError(f"a subset of {n} cannot hold one image of each of {len(values)} classes; ask for more, or "
+                         "for 0 (all)")
     share = counts * n / counts.sum()
     take = np.maximum(1, np.floor(share).astype(int))
     while take.sum() != n:     # hand out what rounding left over, or take it back where most is over
@@ -211,8 +251,8 @@ def stratified(labels, n, seed=0):
 
 # %% ../../nbs/01_datasets.ipynb #bc264423
 def tidy(name, folder):
-    """`name` of a file as a table writes it, relative to `folder`: backslashes become slashes (unless a file is named with them),
-    and a whole path that leads into `folder` loses its beginning."""
+    """`name` of a file as a table writes it, relative to `folder`: backslashes become slashes (unless a file is named
+    with them), and a whole path that leads into `folder` loses its beginning."""
     if "\\" in name and not os.path.lexists(os.path.join(folder, name)): name = name.replace("\\", "/")
     if name[:1] != "/": return name
     path = os.path.normpath(name)
@@ -221,8 +261,8 @@ def tidy(name, folder):
     return name
 
 def inside(folder, name, linked=None):
-    """Path of `name` within `folder`, see `tidy`; ValueError when it is blank or leads out of `folder` (also through a link).
-    `linked`: a dict in which it is remembered which folders are links, for calls with many names."""
+    """Path of `name` within `folder`, see `tidy`; ValueError when it is blank or leads out of `folder` (also through a
+    link). `linked`: a dict in which it is remembered which folders are links, for calls with many names."""
     if not name.strip(): raise ValueError("blank file name")
     given, name, linked = name, tidy(name, folder), {} if linked is None else linked
     parts = name.replace("\\", "/").split("/")
@@ -246,8 +286,8 @@ def name_key(name):
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 def alike(names, files):
-    """{name: files that it may mean} for those of `names` that are not among `files`: the same but for case and accents,
-    else the same but for a missing ending. Names without any such file are left out."""
+    """{name: files that it may mean} for those of `names` that are not among `files`: the same but for case and
+    accents, else the same but for a missing ending. Names without any such file are left out."""
     missing = sorted(set(names) - set(files))
     if not missing: return {}
     same, bare = {}, {}
@@ -265,10 +305,12 @@ class Problems(list):
         "DataFrame name, reason. With `on_bad` \"error\" and any problem: FileNotFoundError if a file is missing, else ValueError."
         if on_bad not in ("error", "skip"): raise ValueError(f"on_bad={on_bad!r}{suggest(on_bad, ('error', 'skip'))}")
         if self and on_bad == "error":
-            shown = "".join(f"\n  {reason}" for _, reason in self[:5]) + (f"\n  and {len(self) - 5:,} more" if len(self) > 5 else "")
+            shown = "".join(f"\n  {reason}" for _, reason in self[:5]) + (f"\n  and {len(self) - 5:,} more"
+                                                                          if len(self) > 5 else "")
             kind = FileNotFoundError if any("not found" in reason for _, reason in self[:1]) else ValueError
             raise kind(f"{what}: {len(self):,} cannot be used:{shown}\non_bad=\"skip\" goes on without and lists them")
-        if self: warnings.warn(f"{what}: {len(self):,} left out, the first: {self[0][1]}; all are in .skipped", stacklevel=3)
+        if self:
+            warnings.warn(f"{what}: {len(self):,} left out, the first: {self[0][1]}; all are in .skipped", stacklevel=3)
         return pd.DataFrame(list(self), columns=["name", "reason"], dtype=object)
 
 # %% ../../nbs/01_datasets.ipynb #6bb7c39e
@@ -277,11 +319,13 @@ SEPARATORS = (",", ";", "\t", "|")
 def text_coding(path):
     "UTF-16 where a file begins with its mark (as Excel's \"Unicode text\" does), else UTF-8."
     with open(path, "rb") as f: start = f.read(4096)
-    marked = start[:2] in (b"\xff\xfe", b"\xfe\xff") and "\0" not in start.decode("utf-16", "ignore")   # text has no NUL
+    # text has no NUL
+    marked = start[:2] in (b"\xff\xfe", b"\xfe\xff") and "\0" not in start.decode("utf-16", "ignore")
     return "utf-16" if marked else "utf-8-sig"
 
 def separator(lines):
-    "The one of SEPARATORS that divides the first of some `lines`, a header, into several fields and the others into as many; else a comma."
+    """The one of SEPARATORS that divides the first of some `lines`, a header, into several fields and the others
+    into as many; else a comma."""
     lines = [line for line in lines if line.strip()]
     for s in SEPARATORS:
         rows = list(csv.reader(lines, delimiter=s))
@@ -290,8 +334,8 @@ def separator(lines):
     return several[0] if several else ","
 
 def csv_rows(path):
-    """Yields (line number, fields) of the rows of a CSV file that are not blank; fields are divided by one of SEPARATORS.
-    FileNotFoundError; ValueError for what is not UTF-8 text in CSV form."""
+    """Yields (line number, fields) of the rows of a CSV file that are not blank; fields are divided by one of
+    SEPARATORS. FileNotFoundError; ValueError for what is not UTF-8 text in CSV form."""
     if not Path(path).is_file(): raise FileNotFoundError(f"no such file: {path}")
     try:
         with open(path, newline="", encoding=text_coding(path)) as f:
@@ -306,27 +350,32 @@ def csv_rows(path):
     except (csv.Error, UnicodeError) as e: raise ValueError(f"{path}: not a CSV file in UTF-8 ({e})") from None
 
 def read_csv(path, columns=(), problems=None, header=True):
-    """CSV file -> DataFrame of text, indexed by line number. Rows of a wrong length go to `problems` (None: ValueError).
-    FileNotFoundError; ValueError for one of `columns` that is missing, and for what is not UTF-8 text in CSV form."""
+    """CSV file -> DataFrame of text, indexed by line number. Rows of a wrong length go to `problems` (None:
+    ValueError). FileNotFoundError; ValueError for one of `columns` that is missing, and for what is not UTF-8 text in
+    CSV form."""
     rows, lines, found, table = [], [], Problems() if problems is None else problems, csv_rows(path)
     names = [c.strip() for c in next(table, (1, []))[1]] if header else list(columns)
     for line, row in table:
         if len(row) == len(names): rows.append(row); lines.append(line)
         else: found.add(row[0], f"{path} line {line}: {len(row)} fields where there should be {len(names)}")
     for c in columns:
-        if c not in names: raise ValueError(f"{path}: no column {c!r}{suggest(c, names)}. Columns: {', '.join(names) or 'none, the file is empty'}")
+        if c not in names:
+            raise ValueError(f"{path}: no column {c!r}{suggest(c, names)}. Columns: "
+                             f"{', '.join(names) or 'none, the file is empty'}")
     if len(set(names)) < len(names): raise ValueError(f"{path}: a column name occurs twice: {', '.join(names)}")
     if problems is None: found.settle("error", str(path))
     return pd.DataFrame(rows, pd.Index(lines, name="line"), names, dtype=object)
 
 # %% ../../nbs/01_datasets.ipynb #024bb378
 def corpus_folder(root, what):
-    "`root` as an existing folder: as given, or within the project; ValueError without one, FileNotFoundError if it is not there."
+    """`root` as an existing folder: as given, or within the project; ValueError without one, FileNotFoundError if it
+    is not there."""
     if not root: raise ValueError(f"{what} needs root, the folder that holds it")
     path = Path(root).expanduser()
     if not path.exists() and not path.is_absolute(): path = project() / path
     if not path.exists(): raise FileNotFoundError(f"{what}: no folder {root} (looked for {path})")
-    if not path.is_dir(): raise NotADirectoryError(f"{what}: {path} is a file; root is the folder that holds the corpus")
+    if not path.is_dir():
+        raise NotADirectoryError(f"{what}: {path} is a file; root is the folder that holds the corpus")
     return path
 
 # %% ../../nbs/01_datasets.ipynb #73a1c15d
@@ -357,7 +406,9 @@ def look_into(folder, at, notes, problems):
     "(Files, folders, links to folders, hidden files named like pictures) in the folder `at` within `folder`."
     files, folders, links, hidden = [], [], [], []
     try: entries = sorted(os.scandir(os.path.join(folder, at)), key=lambda e: e.name)
-    except OSError as e: problems.add(shown(at), f"{shown(at)}: cannot be listed ({e.strerror})"); return files, folders, links, hidden
+    except OSError as e:
+        problems.add(shown(at), f"{shown(at)}: cannot be listed ({e.strerror})")
+        return files, folders, links, hidden
     for e in entries:
         name, link, is_folder = f"{at}/{e.name}".lstrip("/"), e.is_symlink(), e.is_dir()
         if of_system(e.name):
@@ -371,9 +422,9 @@ def look_into(folder, at, notes, problems):
     return files, folders, links, hidden
 
 def files_below(folder, notes, problems=None, follow_links=False):
-    """Names of all files below `folder`, relative to it, sorted. The machine's own files are passed over, see `of_system`.
-    Links to folders are followed once, those that lead out of `folder` with `follow_links` only. What is left out goes to `notes`,
-    links that cannot be followed to `problems` (None: to `notes`, too)."""
+    """Names of all files below `folder`, relative to it, sorted. The machine's own files are passed over, see
+    `of_system`. Links to folders are followed once, those that lead out of `folder` with `follow_links` only. What is
+    left out goes to `notes`, links that cannot be followed to `problems` (None: to `notes`, too)."""
     problems = notes if problems is None else problems
     found, hidden, seen, folders, links = [], [], {}, [""], []
     while folders or links:
@@ -385,7 +436,8 @@ def files_below(folder, notes, problems=None, follow_links=False):
         seen[os.path.realpath(os.path.join(folder, at))] = at
         files, below, linked, passed = look_into(folder, at, notes, problems)
         found += files; folders += below; links += linked; hidden += passed
-    if hidden: notes.add(shown(hidden[0]), f"{shown(hidden[0])}: a hidden file, {len(hidden):,} of them are passed over")
+    if hidden:
+        notes.add(shown(hidden[0]), f"{shown(hidden[0])}: a hidden file, {len(hidden):,} of them are passed over")
     return without_repeats(folder, found, notes, problems, follow_links)
 
 def without_repeats(folder, files, notes, problems, follow_links=False):
@@ -399,14 +451,18 @@ def without_repeats(folder, files, notes, problems, follow_links=False):
         if shown(f) != f: notes.add(shown(f), f"{shown(f)}: its name is not in UTF-8")
         elif to != f and to in known: notes.add(f, f"{f}: a link to {shown(to)}, which is listed already")
         elif link and is_picture(f) and not follow_links and not leads_inside(path, folder):
-            problems.add(f, f"{f}: a link that leads out of the corpus folder; put a copy in its place, or give follow_links=True")
+            problems.add(f, f"{f}: a link that leads out of the corpus folder; put a copy in its place, or give "
+                            "follow_links=True")
         else: good.append(f)
     return good
 
 # %% ../../nbs/01_datasets.ipynb #e9346b09
-SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid",
-                 "development": "valid", "publictest": "valid", "test": "test", "testing": "test", "privatetest": "test"}
-SPLIT_CODES = {"tr": "train", "trn": "train", "va": "valid", "te": "test", "ts": "test", "tst": "test"}   # too short for a folder's name
+SPLIT_FOLDERS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid",
+                 "dev": "valid",
+                 "development": "valid", "publictest": "valid", "test": "test", "testing": "test",
+                 "privatetest": "test"}
+# too short for a folder's name
+SPLIT_CODES = {"tr": "train", "trn": "train", "va": "valid", "te": "test", "ts": "test", "tst": "test"}
 BEHIND = ("set", "split", "subset", "part", "data", "images", "faces", "folder")
 
 @lru_cache(4096)
@@ -424,10 +480,11 @@ def hash_order(names, seed):
     return np.argsort(np.array([hashlib.sha256(f"{seed}\0{n}".encode()).digest() for n in names], "S32"))
 
 def divide(names, labels, valid_fraction=0.1, test_fraction=0.0, seed=0, groups=None):
-    """"train", "valid" or "test" for each name: a stratified split by a hash of the names, or of the `groups` (N,) that stay together.
-    ValueError for fractions that leave no training part."""
+    """"train", "valid" or "test" for each name: a stratified split by a hash of the names, or of the `groups` (N,) that
+    stay together. ValueError for fractions that leave no training part."""
     if min(valid_fraction, test_fraction) < 0 or valid_fraction + test_fraction >= 1:
-        raise ValueError(f"valid_fraction {valid_fraction} and test_fraction {test_fraction}: neither below 0, together less than 1")
+        raise ValueError(f"valid_fraction {valid_fraction} and test_fraction {test_fraction}: neither below 0, "
+                         "together less than 1")
     fractions = (("valid", valid_fraction), ("test", test_fraction))
     if groups is not None: return divide_groups(groups, labels, fractions, seed)
     labels, out, order = np.asarray(labels), np.full(len(names), "train"), hash_order(names, seed)
@@ -450,7 +507,8 @@ def divide_groups(groups, labels, fractions, seed=0):
     for split, fraction in fractions if len(names) else ():
         if not fraction: continue
         wanted, has, taken = fraction * total, np.zeros(len(kinds)), 0
-        spare = lambda g: part[g] == "train" and (left - held[g])[held[g] > 0].all()     # training keeps one of each class
+        # training keeps one of each class
+        spare = lambda g: part[g] == "train" and (left - held[g])[held[g] > 0].all()
         away = lambda g: np.abs(has + held[g] - wanted).sum()
         for g in order:
             if spare(g) and away(g) < np.abs(has - wanted).sum():
@@ -458,8 +516,10 @@ def divide_groups(groups, labels, fractions, seed=0):
         if taken: continue
         free = [g for g in order if spare(g)]
         if not free:
-            raise ValueError(f"{len(names):,} groups cannot be divided: no whole group can go to {split} without taking a class's last "
-                             f"pictures from training; set {split}_fraction=0, or group=\"\" to divide pictures one by one")
+            raise ValueError(f"{len(names):,} groups cannot be divided: no whole group can go to {split} without "
+                             "taking a class's last "
+                             f"pictures from training; set {split}_fraction=0, or group=\"\" to divide pictures one by "
+                             "one")
         part[min(free, key=away)] = split
         left = left - held[min(free, key=away)]
     return part[member]
@@ -469,7 +529,8 @@ MEMORY = 1e9     # bytes of pixels that are kept in memory; a larger corpus is r
 MANY = 50_000    # number of files from which on their headers are remembered, too
 
 def header_shape(path):
-    "(H, W, C) of an image file, a path or `io.BytesIO`, from its header alone, None if it cannot be read or holds several pictures."
+    """(H, W, C) of an image file, a path or `io.BytesIO`, from its header alone, None if it cannot be read or holds
+    several pictures."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             one_picture(image)
@@ -518,7 +579,9 @@ def read_bytes(path, name):
 def read_alike(path, name, shape, size, bits=None):
     "`read_file` of an image that has to have `shape` (H, W, C); ValueError if it has another."
     a = read_file(path, name, size, shape[2], **(dict(bits=bits) if bits else {}))
-    if a.shape != shape: raise ValueError(f"{name}: {a.shape[1]} x {a.shape[0]} pixels, the others have {shape[1]} x {shape[0]}; give image_size")
+    if a.shape != shape:
+        raise ValueError(f"{name}: {a.shape[1]} x {a.shape[0]} pixels, the others have {shape[1]} x {shape[0]}; give "
+                         "image_size")
     return a
 
 # %% ../../nbs/01_datasets.ipynb #20ca5277
@@ -535,7 +598,8 @@ def read_now(paths, names, shape, size, desc, bits=None):
     return images[[k not in bad for k in range(len(paths))]] if bad else images, bad
 
 def read_on_demand(paths, names, shape, size, desc, bits=None):
-    "(LazyImages of the files that are whole, {k: reason} of the others); what is known about the files, and if there is room their pixels, comes from the index."
+    """(LazyImages of the files that are whole, {k: reason} of the others); what is known about the files, and if
+    there is room their pixels, comes from the index."""
     files, good = compact(paths), np.ones(len(paths), bool)
     look = lambda k: (read_alike(paths[k], names[k], shape, size, bits),)
     rows, bad, kept = index_images(files, look, shape, desc=desc, size=size, **(dict(bits=bits) if bits else {}))
@@ -565,13 +629,33 @@ def resized(images, image_size=None, channels=None):
     return lazy[:] if lazy.nbytes <= MEMORY else lazy
 
 # %% ../../nbs/01_datasets.ipynb #01fa225e
-CORPORA = ("synthetic", "folder", "ferplus", "affectnet", "ckplus", "rafdb")
+CORPORA = {     # name: its module, which is imported when the corpus is asked for
+    "synthetic": "rbdm_nb.corpora.synthetic",
+    "folder": "rbdm_nb.corpora.folder",
+    "ferplus": "rbdm_nb.corpora.ferplus",
+    "affectnet": "rbdm_nb.corpora.affectnet",
+    "ckplus": "rbdm_nb.corpora.ckplus",
+    "rafdb": "rbdm_nb.corpora.rafdb",
+}
 SPLITS = ("train", "valid", "test")
 
 def corpus_module(name):
     "The module of the corpus called `name`, one of CORPORA; ValueError with the nearest name for another."
     if name not in CORPORA: raise ValueError(f"unknown corpus {name!r}{suggest(name, CORPORA)}")
-    return importlib.import_module(f"rbdm_nb.corpora.{name}")
+    return importlib.import_module(CORPORA[name])
+
+def is_drawn(name) -> bool:
+    """Whether the corpus `name` is drawn in any number, not read from a folder: its `load` takes `n`, `seed`,
+    `domain`, `difficulty`."""
+    return getattr(corpus_module(name), "DRAWN", False)
+
+def run_options(name, size=None, **drawn) -> dict:
+    """Options that a run gives to the `load` of the corpus `name`: its `size` as `image_size`, and `drawn` where
+    `is_drawn`.
+
+    A corpus with ONE_SIZE keeps it: its pictures have one size, and few enough pixels to stay as they are."""
+    if is_drawn(name): return dict(image_size=size) | drawn
+    return {} if getattr(corpus_module(name), "ONE_SIZE", False) else dict(image_size=size)
 
 def known_options(f, options, name):
     "`options` if the function `f` of the corpus `name` takes them all; else TypeError with the nearest it does take."
@@ -582,10 +666,11 @@ def known_options(f, options, name):
     return options
 
 def load(name, root=None, split="train", drop_twins=False, **options):
-    """The `Corpus` called `name`, one of CORPORA, read from the folder `root` (None for synthetic).
-    `split`: "train", "valid" or "test". Options of all: `image_size` (side of the square, None keeps it), `channels` (1, 3, None keeps them),
-    `on_bad` ("error", or "skip", which lists what was left out in `.skipped`); others are those of `rbdm_nb.<name>.load`.
-    `drop_twins`: leaves out of "valid" and "test" what stands in "train" too, pixel by pixel, and lists it in `.skipped`."""
+    """The `Corpus` called `name`, one of CORPORA, read from the folder `root` (None for one that is drawn).
+    `split`: "train", "valid" or "test". Options of all: `image_size` (side of the square, None keeps it), `channels`
+    (1, 3, None keeps them), `on_bad` ("error", or "skip", which lists what was left out in `.skipped`); others are
+    those of `rbdm_nb.<name>.load`. `drop_twins`: leaves out of "valid" and "test" what stands in "train" too, pixel by
+    pixel, and lists it in `.skipped`."""
     loader = corpus_module(name).load
     if split not in SPLITS: raise ValueError(f"unknown split {split!r}{suggest(split, SPLITS)}")
     corpus = loader(root, split=split, **known_options(loader, options, name))
@@ -601,7 +686,8 @@ def option_value(key, text):
     bare = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
     if key in _TEXTS: return bare
     if key in _NAMES and bare != "found":
-        if bare.startswith("[") != bare.endswith("]"): raise ValueError("cannot read the value; lists are written [a, b]")
+        if bare.startswith("[") != bare.endswith("]"):
+            raise ValueError("cannot read the value; lists are written [a, b]")
         return [n.strip().strip("\"'") for n in bare.removeprefix("[").removesuffix("]").split(",") if n.strip()]
     try: value = yaml.safe_load(text)
     except yaml.YAMLError: raise ValueError("cannot read the value; lists are written [a, b]") from None
@@ -622,9 +708,11 @@ def option_values(pairs, said="") -> dict:
 def read_options(text:str, name:str, said="options", taken=("root", "split", "image_size")) -> dict:
     """Options of the corpus `name` as a notebook's parameter `said` gives them: "classes=found label_column=digit".
 
-    `ValueError` for what cannot be read, for an option that the corpus has not, with the nearest it has, and for those `taken`."""
+    `ValueError` for what cannot be read, for an option that the corpus has not, with the nearest it has, and for those
+    `taken`."""
     pairs = _PAIRS.findall(text)
-    if "".join("".join(pairs).split()) != "".join(text.split()): raise ValueError(f"{said} {text!r}: a quote or bracket is not closed")
+    if "".join("".join(pairs).split()) != "".join(text.split()):
+        raise ValueError(f"{said} {text!r}: a quote or bracket is not closed")
     options = option_values(pairs, f"{said} ")
     for key in options:
         if key in taken: raise ValueError(f"{said}: {key} is not an option here; the notebook has parameters for it")
@@ -636,7 +724,8 @@ def read_options(text:str, name:str, said="options", taken=("root", "split", "im
 
 # %% ../../nbs/01_datasets.ipynb #fa812d95
 def label_counts(name, root=None, **options):
-    "DataFrame split x class with the number of images of corpus `name`; see `load`. Splits that are not there are left out."
+    """DataFrame split x class with the number of images of corpus `name`; see `load`. Splits that are not there are
+    left out."""
     module = corpus_module(name)
     if hasattr(module, "label_counts"): return module.label_counts(root, **options)
     return pd.DataFrame({s: load(name, root, s, **options).counts() for s in SPLITS}).T.rename_axis("split")
@@ -644,8 +733,9 @@ def label_counts(name, root=None, **options):
 # %% ../../nbs/01_datasets.ipynb #5114873f
 @dataclass(frozen=True, eq=False)
 class Check:
-    """What lies on disk under a corpus's name. `release`: the form that was recognised; `counts`: DataFrame split x class of usable images;
-    `published`: the same from the literature, NaN where unknown; `bad`: DataFrame name, reason of every bad file; `notes`: lines worth reading."""
+    """What lies on disk under a corpus's name. `release`: the form that was recognised; `counts`: DataFrame split x
+    class of usable images; `published`: the same from the literature, NaN where unknown; `bad`: DataFrame name, reason
+    of every bad file; `notes`: lines worth reading."""
     release: str
     counts: pd.DataFrame
     published: pd.DataFrame
@@ -674,6 +764,5 @@ def twin_notes(name, root, found, options):
 def check(name, root=None, **options):
     "The `Check` of corpus `name` in the folder `root`; options are those of `rbdm_nb.<name>.check`. Opens every file."
     module = corpus_module(name)
-    if name == "synthetic": raise ValueError("the synthetic corpus is drawn, not read: there is nothing on disk to check")
     found = module.check(root, **known_options(module.check, options, name))
     return replace(found, notes=[*found.notes, *twin_notes(name, root, found, options)])

@@ -18,18 +18,28 @@ ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 12, 14, 15, 17, 20, 23, 26)   # order of th
 
 EXPRESSION_UNITS = {
     "neutral": {}, "happy": {6: 1, 12: 1}, "sad": {1: 1, 4: .7, 15: 1}, "surprise": {1: 1, 2: 1, 5: 1, 26: 1},
-    "fear": {1: 1, 2: .7, 4: .8, 5: 1, 7: .4, 20: 1, 26: .5}, "disgust": {9: 1, 15: .7, 17: 1}, "anger": {4: 1, 5: .8, 7: .6, 23: 1}, "contempt": {12: 1, 14: 1}}
+    "fear": {1: 1, 2: .7, 4: .8, 5: 1, 7: .4, 20: 1, 26: .5}, "disgust": {9: 1, 15: .7, 17: 1},
+    "anger": {4: 1, 5: .8, 7: .6, 23: 1}, "contempt": {12: 1, 14: 1}}
 
 # %% ../../nbs/01b_faces.ipynb #57d82057
-REST = {0: (-1, -.10, -.75), 1: (-.99, .13, -.70), 2: (-.96, .36, -.62), 3: (-.90, .58, -.52), 4: (-.79, .79, -.38), 5: (-.63, .97, -.22),
-        6: (-.43, 1.11, -.08), 7: (-.22, 1.20, .02), 8: (0, 1.23, .06),                                                             # jaw
-        17: (-.82, -.36, -.22), 18: (-.69, -.46, -.08), 19: (-.52, -.49, .02), 20: (-.35, -.46, .08), 21: (-.19, -.41, .10),       # brow
-        27: (0, -.18, .12), 28: (0, -.02, .22), 29: (0, .13, .32), 30: (0, .28, .42), 31: (-.21, .37, .15), 32: (-.10, .41, .22), 33: (0, .43, .26),
-        36: (-.66, -.13, -.12), 37: (-.54, -.225, -.03), 38: (-.37, -.225, 0), 39: (-.24, -.11, -.02), 40: (-.36, -.06, 0), 41: (-.53, -.06, -.03),
-        48: (-.37, .72, .02), 49: (-.23, .665, .14), 50: (-.09, .635, .20), 51: (0, .655, .21), 57: (0, .85, .19), 58: (-.10, .845, .18), 59: (-.24, .80, .12),
-        60: (-.32, .72, .04), 61: (-.11, .715, .17), 62: (0, .72, .18), 66: (0, .725, .18), 67: (-.11, .725, .17)}                  # lips
+REST = {0: (-1, -.10, -.75), 1: (-.99, .13, -.70), 2: (-.96, .36, -.62), 3: (-.90, .58, -.52), 4: (-.79, .79, -.38),
+        5: (-.63, .97, -.22),
+        # jaw
+        6: (-.43, 1.11, -.08), 7: (-.22, 1.20, .02), 8: (0, 1.23, .06),
+        # brow
+        17: (-.82, -.36, -.22), 18: (-.69, -.46, -.08), 19: (-.52, -.49, .02), 20: (-.35, -.46, .08),
+        21: (-.19, -.41, .10),
+        27: (0, -.18, .12), 28: (0, -.02, .22), 29: (0, .13, .32), 30: (0, .28, .42), 31: (-.21, .37, .15),
+        32: (-.10, .41, .22), 33: (0, .43, .26),
+        36: (-.66, -.13, -.12), 37: (-.54, -.225, -.03), 38: (-.37, -.225, 0), 39: (-.24, -.11, -.02),
+        40: (-.36, -.06, 0), 41: (-.53, -.06, -.03),
+        48: (-.37, .72, .02), 49: (-.23, .665, .14), 50: (-.09, .635, .20), 51: (0, .655, .21), 57: (0, .85, .19),
+        58: (-.10, .845, .18), 59: (-.24, .80, .12),
+        # lips
+        60: (-.32, .72, .04), 61: (-.11, .715, .17), 62: (0, .72, .18), 66: (0, .725, .18), 67: (-.11, .725, .17)}
 
-MIRROR = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40, 54:47:-1, 59:54:-1, 64:59:-1, 67:64:-1]
+MIRROR = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40, 54:47:-1, 59:54:-1, 64:59:-1,
+               67:64:-1]
 
 # %% ../../nbs/01b_faces.ipynb #e16951a7
 def symmetric(table, share=1.):
@@ -75,7 +85,8 @@ FOLDS = {
 # %% ../../nbs/01b_faces.ipynb #2e0eecd1
 HEAD = {"crown": ((-1.06, -.10), (-1.09, -.40), (-1.05, -.72), (-.92, -1.02), (-.68, -1.26), (-.36, -1.40), (0, -1.45)),
         "hairline": ((-.97, -.30), (-.92, -.58), (-.80, -.82), (-.58, -.98), (-.30, -1.05), (0, -1.07)),
-        "temple": ((-1.0, -.10), (-1.0, -.30)), "ear": ((-1.03, -.10), (-1.03, .20)), "beard": ((-.62, .40), (-.47, .52), (-.46, .70)),
+        "temple": ((-1.0, -.10), (-1.0, -.30)), "ear": ((-1.03, -.10), (-1.03, .20)),
+        "beard": ((-.62, .40), (-.47, .52), (-.46, .70)),
         "neck": ((-.62, .80), (-.66, 1.7)), "shoulder": ((-.66, 1.55), (-1.7, 1.95))}
 HEAD_DEPTH = {"crown": -.75, "temple": -.62, "ear": -.8, "neck": -.9, "shoulder": -.9}
 
@@ -102,18 +113,26 @@ MOVES = {
     5: {37: (0, -.08), 38: (0, -.08), 40: (0, .015), 41: (0, .015)},
     6: {40: (0, -.045), 41: (0, -.05), 36: (0, .01), 37: (0, .02)},
     7: {40: (0, -.04), 41: (0, -.04), 37: (0, .025), 38: (0, .02)},
-    9: {31: (-.03, -.08), 32: (-.01, -.06), 33: (0, -.05), 30: (0, -.05), 49: (0, -.09), 50: (0, -.11), 51: (0, -.10), 61: (0, -.045), 62: (0, -.045),
-        67: (0, -.01), 66: (0, -.01), 21: (.05, .09), 20: (.04, .08), 19: (.02, .05), 40: (0, -.04), 41: (0, -.035), 37: (0, .02), 38: (0, .025)},
-    12: {48: (-.17, -.15), 60: (-.17, -.14), 49: (-.10, -.05), 59: (-.12, -.03), 50: (-.02, .015), 51: (0, .02), 61: (-.04, .015), 67: (-.05, .02),
+    9: {31: (-.03, -.08), 32: (-.01, -.06), 33: (0, -.05), 30: (0, -.05), 49: (0, -.09), 50: (0, -.11), 51: (0, -.10),
+        61: (0, -.045), 62: (0, -.045),
+        67: (0, -.01), 66: (0, -.01), 21: (.05, .09), 20: (.04, .08), 19: (.02, .05), 40: (0, -.04), 41: (0, -.035),
+        37: (0, .02), 38: (0, .025)},
+    12: {48: (-.17, -.15), 60: (-.17, -.14), 49: (-.10, -.05), 59: (-.12, -.03), 50: (-.02, .015), 51: (0, .02),
+         61: (-.04, .015), 67: (-.05, .02),
          62: (0, .02), 66: (0, .02), 58: (-.03, .015), 57: (0, .02), 3: (-.03, -.01), 4: (-.03, -.02)},
     14: {48: (-.08, -.03), 60: (-.06, -.03), 59: (-.03, -.02), 49: (-.02, .01)},
     15: {48: (-.03, .16), 60: (-.03, .14), 49: (0, .05), 59: (-.01, .07), 61: (0, .01), 67: (0, .01), 58: (0, .01)},
-    17: {57: (0, -.05), 58: (0, -.06), 59: (0, -.05), 66: (0, -.05), 67: (0, -.05), 61: (0, -.045), 62: (0, -.05), 51: (0, -.03), 50: (0, -.03),
+    17: {57: (0, -.05), 58: (0, -.06), 59: (0, -.05), 66: (0, -.05), 67: (0, -.05), 61: (0, -.045), 62: (0, -.05),
+         51: (0, -.03), 50: (0, -.03),
          8: (0, -.06), 7: (0, -.05), 6: (0, -.03)},
-    20: {48: (-.17, .08), 60: (-.17, .08), 49: (-.10, .02), 59: (-.12, .03), 61: (-.05, 0), 67: (-.05, 0), 50: (-.03, .01), 58: (-.03, -.01)},
-    23: {50: (0, .05), 51: (0, .045), 49: (.02, .035), 57: (0, -.07), 58: (0, -.07), 59: (.02, -.05), 48: (.06, 0), 60: (.05, 0)},
-    26: {57: (0, .36), 58: (-.03, .35), 59: (.02, .27), 66: (0, .32), 67: (-.035, .29), 48: (.05, .10), 60: (.045, .11), 49: (.02, .01),
-         51: (0, -.02), 62: (0, -.02), 61: (0, -.015), 8: (0, .22), 7: (0, .22), 6: (0, .21), 5: (0, .17), 4: (0, .10), 3: (0, .04)}}
+    20: {48: (-.17, .08), 60: (-.17, .08), 49: (-.10, .02), 59: (-.12, .03), 61: (-.05, 0), 67: (-.05, 0),
+         50: (-.03, .01), 58: (-.03, -.01)},
+    23: {50: (0, .05), 51: (0, .045), 49: (.02, .035), 57: (0, -.07), 58: (0, -.07), 59: (.02, -.05), 48: (.06, 0),
+         60: (.05, 0)},
+    26: {57: (0, .36), 58: (-.03, .35), 59: (.02, .27), 66: (0, .32), 67: (-.035, .29), 48: (.05, .10), 60: (.045, .11),
+         49: (.02, .01),
+         51: (0, -.02), 62: (0, -.02), 61: (0, -.015), 8: (0, .22), 7: (0, .22), 6: (0, .21), 5: (0, .17), 4: (0, .10),
+         3: (0, .04)}}
 LIPS_PART = {66: (0, .14), 67: (0, .14), 57: (0, .12), 58: (0, .12), 59: (0, .06)}   # for smiles with and without teeth
 
 # %% ../../nbs/01b_faces.ipynb #7d96cc25
@@ -152,11 +171,16 @@ def overall(dx=0., dy=0.): return np.stack([POINTS[:, 0]*dx, dy + 0*POINTS[:, 1]
 # %% ../../nbs/01b_faces.ipynb #4c686f0d
 JAW, CHIN = np.clip((POINTS[:, 1] - .2)/.9, 0, 1.2)*(np.abs(POINTS[:, 0]) > .5), np.clip((POINTS[:, 1] - .85)/.3, 0, 1)
 MODES = np.stack([
-    overall(dx=.05), overall(dx=.10*JAW), overall(dy=.05*POINTS[:, 1]), overall(dy=.06*CHIN),        # head: width, jaw, length, chin
-    scaled(-.445, -.14, .10, .14, EYE), moved((-.035, 0, EYE)), moved((0, .018, (36,)), (0, -.018, (39,))),   # eyes: size, distance, tilt
-    moved((0, -.035, BROW)), moved((0, -.025, (17, 18)), (0, .02, (20, 21))),                        # brows: height, slant
-    scaled(0, .35, .13, 0, (31, 32, 33)), moved((0, .04, (30, 31, 32, 33))),                         # nose: width, length
-    scaled(0, .73, .07, 0, LIPS), moved((0, .03, LIPS)), moved((0, -.025, (49, 50, 51)), (0, .03, (57, 58, 59))), moved((0, .012, (48, 60)))])
+    # head: width, jaw, length, chin
+    overall(dx=.05), overall(dx=.10*JAW), overall(dy=.05*POINTS[:, 1]), overall(dy=.06*CHIN),
+    # eyes: size, distance, tilt
+    scaled(-.445, -.14, .10, .14, EYE), moved((-.035, 0, EYE)), moved((0, .018, (36,)), (0, -.018, (39,))),
+    # brows: height, slant
+    moved((0, -.035, BROW)), moved((0, -.025, (17, 18)), (0, .02, (20, 21))),
+    # nose: width, length
+    scaled(0, .35, .13, 0, (31, 32, 33)), moved((0, .04, (30, 31, 32, 33))),
+    scaled(0, .73, .07, 0, LIPS), moved((0, .03, LIPS)), moved((0, -.025, (49, 50, 51)), (0, .03, (57, 58, 59))),
+    moved((0, .012, (48, 60)))])
 
 # %% ../../nbs/01b_faces.ipynb #08d318f9
 @dataclass(frozen=True)
@@ -189,8 +213,10 @@ def project(points, rotation, scale, centre):
     return centre + q[:, :2]*scale*(1 + .12*(q[:, 2:] - .7))
 
 # %% ../../nbs/01b_faces.ipynb #23e7a71f
-SLOTS = ("skin", "hair", "cloth", "iris", "long", "bald", "fringe", "brow", "glasses", "beard", "moustache", "age", "makeup", "parting", "yaw", "pitch", "roll",
-         "scale", "x", "y", "light_x", "light_y", "gaze_x", "gaze_y", "pupil", "backdrop", "gradient", "blur", "noise", "occluded", "occluder",
+SLOTS = ("skin", "hair", "cloth", "iris", "long", "bald", "fringe", "brow", "glasses", "beard", "moustache", "age",
+         "makeup", "parting", "yaw", "pitch", "roll",
+         "scale", "x", "y", "light_x", "light_y", "gaze_x", "gaze_y", "pupil", "backdrop", "gradient", "blur", "noise",
+         "occluded", "occluder",
          "occluder_x", "occluder_y", "occluder_size", "gain", "strength", "side", "teeth")
 
 @dataclass(frozen=True, eq=False)
@@ -218,13 +244,15 @@ def strengths(expression, look, jitter, weakest):
 # %% ../../nbs/01b_faces.ipynb #4ef745e4
 def settle(points):
     "Keeps lower lips and lids below upper ones, in place."
-    for upper, lower, gap in ((61, 67, 0), (62, 66, 0), (63, 65, 0), (37, 41, .025), (38, 40, .025), (43, 47, .025), (44, 46, .025)):
+    for upper, lower, gap in ((61, 67, 0), (62, 66, 0), (63, 65, 0), (37, 41, .025), (38, 40, .025), (43, 47, .025),
+                              (44, 46, .025)):
         points[lower, 1] = max(points[lower, 1], points[upper, 1] + gap)
     return points
 
 def face(expression, seed=0, index=0, domain="studio", split="train", difficulty=1., strength=None) -> Face:
-    """The face with number `index`. `difficulty` scales pose, light, blur, noise, clutter and occlusion, and weakens expressions (0: full strength).
-    `strength`: (14, 2) of the action units, in place of those drawn for `expression`."""
+    """The face with number `index`. `difficulty` scales pose, light, blur, noise, clutter and occlusion, and weakens
+    expressions (0: full strength). `strength`: (14, 2) of the action units, in place of those drawn for
+    `expression`."""
     d, key = DOMAINS[domain], (seed, "synthetic", domain, split, index)
     g = rng(*key)
     look = dict(zip(SLOTS, g.random(len(SLOTS)).tolist()))
@@ -237,14 +265,16 @@ def face(expression, seed=0, index=0, domain="studio", split="train", difficulty
     rotation = turn(around("yaw", d.yaw), around("pitch", d.pitch), around("roll", d.roll))
     scale = d.scale[0] + (d.scale[1] - d.scale[0])*look["scale"]
     centre = .5 + around("x", d.offset), d.height + around("y", d.offset)
-    return Face(key, domain, expression, strength, project(points, rotation, scale, centre), project(rest, rotation, scale, centre), look, difficulty)
+    return Face(key, domain, expression, strength, project(points, rotation, scale, centre),
+                project(rest, rotation, scale, centre), look, difficulty)
 
 # %% ../../nbs/01b_faces.ipynb #b22a2136
 def catmull_rom(n, steps):
     "(M, n) weights of a curve through n points, `steps` pieces between two of them."
     t = np.arange(steps)[:, None]/steps
     w = np.hstack([-.5*t + t**2 - .5*t**3, 1 - 2.5*t**2 + 1.5*t**3, .5*t + 2*t**2 - 1.5*t**3, -.5*t**2 + .5*t**3])
-    out = np.zeros((steps*(n - 1) + 1, n + 2))                  # with one point before the first and one behind the last
+    # with one point before the first and one behind the last
+    out = np.zeros((steps*(n - 1) + 1, n + 2))
     for k in range(n - 1): out[k*steps:(k + 1)*steps, k:k + 4] = w
     out[-1, n] = 1
     out[:, 1:3] += out[:, :1]*(2, -1); out[:, -3:-1] += out[:, -1:]*(-1, 2)
@@ -252,7 +282,8 @@ def catmull_rom(n, steps):
 
 # %% ../../nbs/01b_faces.ipynb #04be25c0
 def curves():
-    "Numbers and weights (M, 4) of the points that make all curve points, and {curve: slice of them}. Curves in pairs are named (name, side)."
+    """Numbers and weights (M, 4) of the points that make all curve points, and {curve: slice of them}. Curves in
+    pairs are named (name, side)."""
     named = {"jaw": (range(17), 2), "upper lip": (range(48, 55), 4), "lower lip": ((48, 59, 58, 57, 56, 55, 54), 4),
              "upper mouth": (range(60, 65), 4), "lower mouth": ((60, 67, 66, 65, 64), 4)}
     for name, ids, steps in (("brow", range(17, 22), 4), ("lid", (36, 37, 38, 39), 5), ("under", (36, 41, 40, 39), 5)):
@@ -275,23 +306,30 @@ def trace(xy):
 
 # %% ../../nbs/01b_faces.ipynb #b33d8f3d
 REGIONS = {
-    1: [((19, 20, 21, 38), ("forehead low", "forehead mid"))], 2: [((17, 18, 19, 20), ("forehead low", "forehead mid"))],
+    1: [((19, 20, 21, 38), ("forehead low", "forehead mid"))],
+    2: [((17, 18, 19, 20), ("forehead low", "forehead mid"))],
     4: [((17, 18, 19, 20, 21), ("glabella",))], 5: [((36, 37, 38, 39, 40, 41), ("lid crease",))],
-    6: [((36, 37, 38, 39, 40, 41), ("pouch", "crow upper", "crow lower")), ((), ("cheek", "pouch"))], 7: [((36, 37, 38, 39, 40, 41), ("pouch",))],
-    9: [((27, 31, 32, 33), ("nose root", "nose bridge", "nose side", "nose wing")), ((33, 50, 51, 49), ("nasolabial",)), ((19, 20, 21, 27), ("glabella",))],
-    12: [((48, 51, 57, 59, 60), ("nasolabial",)), ((), ("cheek",))], 14: [((48, 49, 59, 60), ("dimple",))], 15: [((48, 49, 59, 60), ("marionette",))],
+    6: [((36, 37, 38, 39, 40, 41), ("pouch", "crow upper", "crow lower")), ((), ("cheek", "pouch"))],
+    7: [((36, 37, 38, 39, 40, 41), ("pouch",))],
+    9: [((27, 31, 32, 33), ("nose root", "nose bridge", "nose side", "nose wing")), ((33, 50, 51, 49), ("nasolabial",)),
+        ((19, 20, 21, 27), ("glabella",))],
+    12: [((48, 51, 57, 59, 60), ("nasolabial",)), ((), ("cheek",))], 14: [((48, 49, 59, 60), ("dimple",))],
+    15: [((48, 49, 59, 60), ("marionette",))],
     17: [((50, 51, 57, 58, 59, 6, 7, 8), ("chin crease", "chin pits"))], 20: [((48, 49, 51, 57, 59), ("stretch",))],
-    23: [((48, 49, 50, 51, 57, 58, 59), ("lip press", "lip pout"))], 26: [((48, 51, 57, 58, 59, 4, 5, 6, 7, 8), ())]}   # unit: hulls of (landmarks, folds)
+    # unit: hulls of (landmarks, folds)
+    23: [((48, 49, 50, 51, 57, 58, 59), ("lip press", "lip pout"))], 26: [((48, 51, 57, 58, 59, 4, 5, 6, 7, 8), ())]}
 
 def landmarks(face, size=None):
-    "(68, 2) float32: x, y of the landmarks in pixels, in iBUG's order; a pixel's centre has whole numbers. May lie outside of the picture."
+    """(68, 2) float32: x, y of the landmarks in pixels, in iBUG's order; a pixel's centre has whole numbers. May lie
+    outside of the picture."""
     return (face.points[:68]*(size or DOMAINS[face.domain].size) - .5).astype(np.float32)
 
 # %% ../../nbs/01b_faces.ipynb #18a1fc0b
 def unit_masks(face, size=None):
     "(14, size, size) bool: where each of `ACTION_UNITS` shows; empty for those that are not active."
     size = size or DOMAINS[face.domain].size
-    masks, wide = np.zeros((len(ACTION_UNITS), size, size), np.uint8), .08*np.hypot(*(face.rest[8] - face.rest[27]))*size
+    masks, wide = np.zeros((len(ACTION_UNITS), size, size),
+                           np.uint8), .08*np.hypot(*(face.rest[8] - face.rest[27]))*size
     for u, side in np.argwhere(face.strength > 0):
         for ids, names in REGIONS[ACTION_UNITS[u]]:
             ids = [*(MIRROR[list(ids)] if side and ids else ids), *(i for name in names for i in WHERE[name, side])]

@@ -9,9 +9,10 @@ __all__ = ['DESCRIPTION', 'FIELDS', 'IMAGE_COLUMNS', 'LABEL_COLUMNS', 'SPLIT_COL
            'nested', 'pixel_text', 'file_split', 'text_of', 'read_columns', 'first_value', 'parquet_columns',
            'parquet_table', 'other_columns', 'index_parquet', 'value_of', 'as_file', 'batches', 'unpack_folder',
            'unpack', 'groups_by_name', 'usual_groups', 'with_groups', 'crossing_groups', 'label_index', 'drop_repeats',
-           'parquet_files', 'find', 'assign_splits', 'remark_on_parts', 'read_index', 'no_pictures', 'of_one_table',
-           'label_counts', 'place_of', 'picture_paths', 'read_split', 'load', 'png', 'write_parquet', 'fake',
-           'to_uint8', 'unrolled', 'label_numbers', 'from_arrays', 'pair', 'from_tfdata', 'check']
+           'parquet_files', 'find', 'assign_splits', 'remark_on_classes', 'remark_on_parts', 'read_index',
+           'no_pictures', 'of_one_table', 'label_counts', 'place_of', 'picture_paths', 'read_split', 'load', 'png',
+           'write_parquet', 'fake', 'to_uint8', 'unrolled', 'label_numbers', 'from_arrays', 'pair', 'from_tfdata',
+           'check']
 
 # %% ../../nbs/01d_folder.ipynb #6e113d09
 import atexit, hashlib, inspect, io, json, os, re, shutil, tempfile, warnings
@@ -64,19 +65,24 @@ def index_classes(root, notes, problems=None, follow_links=False):
         label, split = class_and_split(name.split("/")[:-1], wrapped)
         if not is_picture(name): notes.add(name, f"{name}: not named like a picture")
         elif not label: notes.add(name, f"{name}: not in a class folder")
-        elif split_of_name(label): (notes if problems is None else problems).add(name, f"{name}: two of its folders name a split, {split} and {label}")
+        elif split_of_name(label):
+            (notes if problems is None
+             else problems).add(name, f"{name}: two of its folders name a split, {split} and {label}")
         else: rows.append((name, label, split, name))
     return pd.DataFrame(rows, columns=FIELDS, dtype=object)
 
 # %% ../../nbs/01d_folder.ipynb #9237735c
-IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "image_name", "image name", "path", "image_path", "filepath", "img", "name")
+IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "image_name", "image name", "path", "image_path", "filepath",
+                 "img", "name")
 LABEL_COLUMNS = ("emotion", "expression", "label", "labels", "class", "category", "target")
 
 def column(columns, given, usual, what, path):
     "The column called `given`, or the first of the `usual` names, of `columns`; ValueError that lists them."
     if given is None: given = next((c for u in usual for c in columns if c.casefold() == u), None)
     if given in columns: return given
-    raise ValueError(f"{path}: no {what} column" + (f" {given!r}" if given else f" ({', '.join(usual)})") + f"; give {what}_column, one of {', '.join(columns)}")
+    raise ValueError(f"{path}: no {what} column" + (f" {given!r}" if given
+                                                    else f" ({', '.join(usual)})")
+                                                    + f"; give {what}_column, one of {', '.join(columns)}")
 
 def named(labels, names):
     "Text labels, those that are whole numbers replaced by the name at their place in `names` where there is one."
@@ -89,21 +95,25 @@ def relative(root, name):
     return os.path.normpath(tidy(name, root)) if name else ""
 
 def image_folder(root, images, names):
-    "Folder that the `names` of a table are relative to: `images`, else `root` or its `images/`, whichever has more of a sample of them."
+    """Folder that the `names` of a table are relative to: `images`, else `root` or its `images/`, whichever has more
+    of a sample of them."""
     if images is not None: return corpus_folder(root / images, "folder")
     sample = [n for n in names[::max(1, len(names) // 100)] if n]
     there = lambda folder: sum(os.path.isfile(os.path.join(folder, n)) for n in sample)
-    near = lambda folder: len(alike(sample, files_below(folder, Problems()))) if folder.is_dir() and not any(map(there, places)) else 0
+    near = (lambda folder: len(alike(sample, files_below(folder, Problems()))) if folder.is_dir()
+            and not any(map(there, places)) else 0)
     places = (root, root / "images")
     return max(places, key=lambda f: (there(f), near(f), f.name == "images" and f.is_dir()))
 
 def meant(names, files, where, problems):
-    "`names` as they are on disk, where one of the `files` is meant, see `alike`; names that several files fit become blank, and go to `problems`."
+    """`names` as they are on disk, where one of the `files` is meant, see `alike`; names that several files fit
+    become blank, and go to `problems`."""
     found, out = alike(names, files), list(names)
     for k, name in enumerate(names):
         fits = found.get(name, [name])
         out[k] = fits[0] if len(fits) == 1 else ""
-        if len(fits) > 1: problems.add(name, f"{where[k]}: {name!r} may be any of {', '.join(fits[:3])}; write the one that is meant")
+        if len(fits) > 1:
+            problems.add(name, f"{where[k]}: {name!r} may be any of {', '.join(fits[:3])}; write the one that is meant")
     return out
 
 def index_pictures(root, names, labels, where, split, images, table, problems, notes):
@@ -113,7 +123,8 @@ def index_pictures(root, names, labels, where, split, images, table, problems, n
     folder, passed = image_folder(root, images, names), Problems()
     index = pd.DataFrame({"name": names, "label": labels, "split": split, "where": where}, columns=FIELDS, dtype=object)
     good = np.array([n != "" and "\0" not in n for n in names], bool)
-    for name, line in zip(index["name"][~good], index["where"][~good]): problems.add(name, f"{line}: {'NUL in the' if name else 'blank'} picture name")
+    for name, line in zip(index["name"][~good], index["where"][~good]):
+        problems.add(name, f"{line}: {'NUL in the' if name else 'blank'} picture name")
     files = files_below(folder, passed)
     index.loc[good, "name"] = meant(list(index["name"][good]), files, list(index["where"][good]), problems)
     index = index[good & (index["name"] != "").to_numpy(bool)]
@@ -125,7 +136,8 @@ def index_pictures(root, names, labels, where, split, images, table, problems, n
     return index, folder
 
 # %% ../../nbs/01d_folder.ipynb #f62cd630
-SPLIT_COLUMNS = ("split", "usage", "set", "partition", "subset", "fold", "datasplit", "datasetsplit", "traintest", "traintestsplit")
+SPLIT_COLUMNS = ("split", "usage", "set", "partition", "subset", "fold", "datasplit", "datasetsplit", "traintest",
+                 "traintestsplit")
 KNOWN_PARTS = "train (training, tr), valid (validation, val, dev, PublicTest) or test (testing, PrivateTest)"
 
 def folded(name): return re.sub(r"[\W_]+", "", name.casefold())
@@ -142,7 +154,8 @@ def holds_splits(values, least=1):
 
 def split_column_of(columns, given, path):
     """Name of the one of `columns`, {name: list of text}, that says to which part a picture belongs; None without one.
-    ValueError where the column `given`, or one that is named like it, holds something else, and where two contradict each other."""
+    ValueError where the column `given`, or one that is named like it, holds something else, and where two contradict
+    each other."""
     if given == "": return None
     if given is not None: return column(list(columns), given, (), "split", path)
     called = [c for c in columns if like_split(c) and any(columns[c])]
@@ -150,20 +163,23 @@ def split_column_of(columns, given, path):
     fits = fits or called
     as_splits = lambda c: [split_of_name(v, codes=True) for v in columns[c]]
     if any(as_splits(c) != as_splits(fits[0]) for c in fits[1:]):
-        raise ValueError(f"{path}: columns {', '.join(fits)} contradict each other about the split; give split_column, one of them, "
+        raise ValueError(f"{path}: columns {', '.join(fits)} contradict each other about the split; give split_column, "
+                         "one of them, "
                          "or split_column=\"\" to have the pictures divided anew")
     return fits[0] if fits else None
 
 def splits_of_rows(columns, given, path, where, names, problems):
-    """The split of every row by the column for it, "" for all without one. Rows whose value is none go to `problems`, and get None.
-    ValueError where no row's value is one."""
+    """The split of every row by the column for it, "" for all without one. Rows whose value is none go to `problems`,
+    and get None. ValueError where no row's value is one."""
     name = split_column_of(columns, given, path)
     if name is None: return [""] * len(where)
     splits = [split_of_name(v, codes=True) or None for v in columns[name]]
-    remedy = f"wanted {KNOWN_PARTS}; give split_column, another column, or split_column=\"\" to have the pictures divided anew"
+    remedy = (f"wanted {KNOWN_PARTS}; give split_column, another column, or split_column=\"\" to have the pictures "
+              "divided anew")
     other = sorted({v for v, s in zip(columns[name], splits) if s is None})
     if splits and not any(splits):
-        raise ValueError(f"{path}: column {name!r} holds {', '.join(map(repr, other[:5]))}, but should say the split; {remedy}")
+        raise ValueError(f"{path}: column {name!r} holds {', '.join(map(repr, other[:5]))}, but should say the split; "
+                         f"{remedy}")
     for k, s in enumerate(splits):
         if s is None: problems.add(names[k], f"{where[k]}: {name} is {columns[name][k]!r:.40}; {remedy}")
     return splits
@@ -172,14 +188,17 @@ def splits_of_rows(columns, given, path, where, names, problems):
 def splits_of_names(names):
     """(The split of each name, by a folder in it or by the word that its file begins with before a number, "" for none;
     whether they tell at least two splits)."""
-    def of_file(n): return split_of_name(re.match(r"([^\W\d_]*)", n.rpartition("/")[2])[1]) if re.match(r"[^\W\d_]+[_-]?\d", n.rpartition("/")[2]) else ""
+    def of_file(n):
+        return split_of_name(re.match(r"([^\W\d_]*)", n.rpartition("/")[2])[1]) if re.match(r"[^\W\d_]+[_-]?\d",
+                                                                                            n.rpartition("/")[2]) else ""
     folders = [next((s for f in n.split("/")[:-1] if (s := split_of_name(f))), "") for n in names]
     if len(set(folders) - {""}) > 1: return folders, True
     files = [of_file(n) for n in names]
     return files, len(set(files)) > 1 and "" not in files
 
 def told_by_names(index, problems):
-    "`index` with the splits that the names of its pictures tell, if it has no others; rows whose name tells none go to `problems`."
+    """`index` with the splits that the names of its pictures tell, if it has no others; rows whose name tells none
+    go to `problems`."""
     if (index["split"] != "").any(): return index
     splits, told = splits_of_names(list(index["name"]))
     if not told: return index
@@ -196,15 +215,19 @@ def column_values(columns, name, where, names, problems):
     return [v or None for v in columns[name]]
 
 def with_parts(index, columns, split_column, group, path, problems):
-    "`index` of a table with `split` and, where `group` names one of the `columns`, `group`; unusable rows go to `problems`."
+    """`index` of a table with `split` and, where `group` names one of the `columns`, `group`; unusable rows go to
+    `problems`."""
     columns = {c: [columns[c][k] for k in index.index] for c in columns}
     told = dict(where=list(index["where"]), names=list(index["name"]), problems=problems)
     splits = splits_of_rows({c: v for c, v in columns.items() if c != group}, split_column, path, **told)
     own = (index["split"] != "").to_numpy(bool)
     crossing = [s for s, mine in zip(splits, index["split"]) if s and mine not in ("", "train", s)]
-    if crossing: raise ValueError(f"{path}: its name says {index['split'].iloc[0]}, but {len(crossing):,} rows are {crossing[0]} by the column for the split; "
-                                  "give split_column=\"\" to go by the name")
-    index = index.assign(split=[s if s != "" else mine for s, mine in zip(splits, index["split"])] if own.any() else splits)
+    if crossing:
+        raise ValueError(f"{path}: its name says {index['split'].iloc[0]}, but {len(crossing):,} rows are "
+                         f"{crossing[0]} by the column for the split; "
+                         "give split_column=\"\" to go by the name")
+    index = index.assign(split=[s if s != "" else mine for s, mine in zip(splits, index["split"])] if own.any()
+                         else splits)
     if group in columns and group: index = index.assign(group=column_values(columns, group, **told))
     good = index["split"].notna() & (index["group"].notna() if "group" in index else True)
     return index[good]
@@ -212,9 +235,11 @@ def with_parts(index, columns, split_column, group, path, problems):
 def index_table(root, path, image_column, label_column, names, images, problems, notes, split_column=None, group=None):
     "(Index, folder of its pictures) of the CSV file `path`."
     t = read_csv(path, (), problems)
-    image, label = column(t.columns, image_column, IMAGE_COLUMNS, "image", path), column(t.columns, label_column, LABEL_COLUMNS, "label", path)
+    image, label = column(t.columns, image_column, IMAGE_COLUMNS, "image", path), column(t.columns, label_column,
+                                                                                         LABEL_COLUMNS, "label", path)
     where = [f"{path.name} line {line}" for line in t.index]
-    index, folder = index_pictures(root, list(t[image].str.strip()), named(t[label].str.strip(), names), where, "", images, path.name, problems, notes)
+    index, folder = index_pictures(root, list(t[image].str.strip()), named(t[label].str.strip(), names), where, "",
+                                   images, path.name, problems, notes)
     others = {c: list(t[c].str.strip()) for c in t.columns if c not in (image, label)}
     return with_parts(index, others, split_column, group, path, problems), folder
 
@@ -228,7 +253,8 @@ def open_parquet(path):
 def unharmed(read, path):
     "`read()`, in which anything that goes wrong is a ValueError that names `path`."
     try: return read()
-    except (OSError, ValueError, TypeError, KeyError, MemoryError, NotImplementedError) as e:     # pyarrow's own errors are kinds of these
+    # pyarrow's own errors are kinds of these
+    except (OSError, ValueError, TypeError, KeyError, MemoryError, NotImplementedError) as e:
         raise ValueError(f"{path}: not a parquet file, or a damaged one ({' '.join(str(e).split())[:200]})") from None
 
 # %% ../../nbs/01d_folder.ipynb #18f07984
@@ -245,7 +271,8 @@ def is_nested(t):
     return kind.is_list(t) or kind.is_large_list(t) or kind.is_fixed_size_list(t)
 
 def picture_field(schema, image, path):
-    "Name of the field with the pictures in the column `image`, as bytes or as lists of pixels; None where it holds text, such as names of files."
+    """Name of the field with the pictures in the column `image`, as bytes or as lists of pixels; None where it holds
+    text, such as names of files."""
     import pyarrow.types as kind
     t = schema.field(image).type
     t = t.value_type if kind.is_dictionary(t) else t
@@ -253,11 +280,13 @@ def picture_field(schema, image, path):
     if binary(t) or is_nested(t): return image
     if kind.is_struct(t) and any(f.name == "bytes" and binary(f.type) for f in t): return f"{image}.bytes"
     if kind.is_string(t) or kind.is_large_string(t): return None
-    raise ValueError(f"{path}: column {image!r} is {t}; wanted bytes of pictures, records of bytes and path, lists of pixels, pixels as text, or names of files")
+    raise ValueError(f"{path}: column {image!r} is {t}; wanted bytes of pictures, records of bytes and path, lists of "
+                     "pixels, pixels as text, or names of files")
 
 # %% ../../nbs/01d_folder.ipynb #13d8ede3
 def as_picture(value):
-    "(H, W) or (H, W, 3) uint8 of nested lists, of a flat list of a square, or of pixels as text; ValueError for what cannot be read in one way only."
+    """(H, W) or (H, W, 3) uint8 of nested lists, of a flat list of a square, or of pixels as text; ValueError for
+    what cannot be read in one way only."""
     try: a = np.array(value.split(), np.float64) if isinstance(value, str) else np.asarray(value)
     except ValueError: raise ValueError("its rows of pixels are of unequal length, or no numbers") from None
     if a.dtype.kind not in "iuf" or not a.size: raise ValueError("no numbers from 0 to 255")
@@ -267,7 +296,8 @@ def as_picture(value):
         raise ValueError("pixels are fractions up to 1; wanted whole numbers from 0 to 255")
     if a.ndim == 1:
         side = int(len(a) ** .5)
-        if side * side != len(a): raise ValueError(f"{len(a):,} pixels in one row are no square of grey ones; give rows within rows")
+        if side * side != len(a):
+            raise ValueError(f"{len(a):,} pixels in one row are no square of grey ones; give rows within rows")
         a = a.reshape(side, side)
     if a.ndim == 3 and a.shape[2] not in (1, 3) and a.shape[0] in (1, 3): a = a.transpose(1, 2, 0)
     if a.ndim == 3 and a.shape[2] == 1: a = a[..., 0]
@@ -297,7 +327,8 @@ def file_split(name):
     among = {s for w in words if (s := split_of_name(w))}
     return split_of_name(words[0]) or (among.pop() if len(among) == 1 else split_of_name(folder))
 
-def text_of(v): return "" if v is None else v.decode("utf-8", "replace").strip() if isinstance(v, bytes) else str(v).strip()
+def text_of(v):
+    return "" if v is None else v.decode("utf-8", "replace").strip() if isinstance(v, bytes) else str(v).strip()
 
 def read_columns(f, names, path):
     "{name: list of text} of columns of a parquet file; numbers become names where the file gives them."
@@ -312,12 +343,15 @@ def first_value(f, name, path):
         if len(found): return unharmed(lambda: found[0].as_py(), path)
 
 def parquet_columns(f, path, image_column, label_column):
-    "Names of the columns of pictures and labels of a parquet file; of several usual names for the label, the one whose numbers the file explains."
+    """Names of the columns of pictures and labels of a parquet file; of several usual names for the label, the one
+    whose numbers the file explains."""
     schema = unharmed(lambda: f.schema_arrow, path)
-    if len(set(schema.names)) < len(schema.names): raise ValueError(f"{path}: a column name occurs twice: {', '.join(schema.names)}")
+    if len(set(schema.names)) < len(schema.names):
+        raise ValueError(f"{path}: a column name occurs twice: {', '.join(schema.names)}")
     image = column(schema.names, image_column, ("image", *PIXEL_COLUMNS, *IMAGE_COLUMNS), "image", path)
     explained = [c for c in schema.names if c.casefold() in LABEL_COLUMNS and label_names(schema, c)]
-    return image, column(schema.names, label_column or (explained[0] if len(explained) == 1 else None), LABEL_COLUMNS, "label", path)
+    return image, column(schema.names, label_column or (explained[0] if len(explained) == 1 else None), LABEL_COLUMNS,
+                         "label", path)
 
 def parquet_table(path, image_column, label_column, names):
     "(Labels as text, names of files or None where the pictures are inside) of a parquet file."
@@ -327,10 +361,13 @@ def parquet_table(path, image_column, label_column, names):
     first = first_value(f, image, path) if inner is None or is_nested(f.schema_arrow.field(image).type) else None
     if isinstance(first, list):
         try: as_picture(first)
-        except ValueError as e: raise ValueError(f"{path}: column {image!r} is {f.schema_arrow.field(image).type}, but its first value is no picture: {e}") from None
+        except ValueError as e:
+            raise ValueError(f"{path}: column {image!r} is {f.schema_arrow.field(image).type}, but its first value is "
+                             f"no picture: {e}") from None
     inside_ = inner is not None or pixel_text(text_of(first))
     t = unharmed(lambda: f.read([label] if inside_ else [label, image]).to_pydict(), path)
-    return named(map(text_of, t[label]), names or label_names(f.schema_arrow, label)), None if inside_ else [text_of(v) for v in t[image]]
+    return named(map(text_of, t[label]), names
+                 or label_names(f.schema_arrow, label)), None if inside_ else [text_of(v) for v in t[image]]
 
 def other_columns(path, image_column, label_column, wanted):
     "{name: list of text} of the columns of a parquet file that may tell the split or are `wanted`."
@@ -339,20 +376,24 @@ def other_columns(path, image_column, label_column, wanted):
     used, schema = parquet_columns(f, path, image_column, label_column), f.schema_arrow
     kinds = {c: schema.field(c).type for c in schema.names if c not in used}
     plain = {c: t.value_type if kind.is_dictionary(t) else t for c, t in kinds.items()}
-    simple = {c for c, t in plain.items() if not kind.is_nested(t) and not kind.is_binary(t) and not kind.is_large_binary(t)}
+    simple = {c for c, t in plain.items() if not kind.is_nested(t) and not kind.is_binary(t)
+              and not kind.is_large_binary(t)}
     text = lambda t: kind.is_string(t) or kind.is_large_string(t)
     short = lambda c: text(plain[c]) and split_of_name(text_of(first_value(f, c, path)), codes=True)
     return read_columns(f, [c for c in plain if c in wanted or (c in simple and (like_split(c) or short(c)))], path)
 
-def index_parquet(root, files, image_column, label_column, names, images, problems, notes, split_column=None, group=None):
-    "(Index, folder of its pictures) of parquet files; pictures inside have the columns `file` and `row` to be found by."
+def index_parquet(root, files, image_column, label_column, names, images, problems, notes, split_column=None,
+                  group=None):
+    """(Index, folder of its pictures) of parquet files; pictures inside have the columns `file` and `row` to be
+    found by."""
     parts, folder = [], root
     for path in files:
         shown, split = path.relative_to(root).as_posix(), file_split(path.relative_to(root))
         labels, inner = parquet_table(path, image_column, label_column, names)
         where = [f"{shown} row {k}" for k in range(len(labels))]
         if inner is None:
-            rows = dict(name=[f"{shown}#{k}" for k in range(len(labels))], label=labels, split=split, where=where, file=str(path), row=range(len(labels)))
+            rows = dict(name=[f"{shown}#{k}" for k in range(len(labels))], label=labels, split=split, where=where,
+                        file=str(path), row=range(len(labels)))
             part = pd.DataFrame(rows, dtype=object)
         else: part, folder = index_pictures(root, inner, labels, where, split, images, shown, problems, notes)
         others = other_columns(path, image_column, label_column, {split_column, group})
@@ -361,7 +402,8 @@ def index_parquet(root, files, image_column, label_column, names, images, proble
 
 # %% ../../nbs/01d_folder.ipynb #bc1f0ea8
 def value_of(scalar):
-    "Python's value of an arrow scalar; lists of pixels as an array, as text that is none where they are of unequal length."
+    """Python's value of an arrow scalar; lists of pixels as an array, as text that is none where they are of unequal
+    length."""
     if not is_nested(scalar.type) or not scalar.is_valid: return scalar.as_py()
     try: return nested(scalar.values)
     except ValueError as e: return str(e)
@@ -371,8 +413,8 @@ def as_file(data):
     return data if isinstance(data, bytes) else png(as_picture(data))
 
 def batches(path, image_column, wanted):
-    """Yields (row, bytes, or pixels as lists or text, or None; path or None) of the rows `wanted` (a set) of a parquet file,
-    read a few hundred pictures at a time."""
+    """Yields (row, bytes, or pixels as lists or text, or None; path or None) of the rows `wanted` (a set) of a parquet
+    file, read a few hundred pictures at a time."""
     f = open_parquet(path)
     image = column(f.schema_arrow.names, image_column, ("image", *PIXEL_COLUMNS, *IMAGE_COLUMNS), "image", path)
     stream, start = unharmed(lambda: f.iter_batches(batch_size=256, columns=[image]), path), 0
@@ -393,7 +435,8 @@ def unpack_folder(files, unpacked=None):
     return into, True
 
 def unpack(rows, image_column, root, into, problems):
-    "Writes the pictures of `rows` (columns name, where, file, row) into the folder `into` -> {name: path}; those that are not there go to `problems`."
+    """Writes the pictures of `rows` (columns name, where, file, row) into the folder `into` -> {name: path}; those
+    that are not there go to `problems`."""
     paths = {}
     for file, part in rows.groupby("file", sort=False):
         s = os.stat(file)
@@ -414,16 +457,21 @@ LAYOUTS = {"CK+": r"(S\d{3})_\d{3}_\d{8}", "KDEF": r"[AB]([FM]\d{2})(?:AF|AN|DI|
            "JAFFE": r"([A-Z]{2})\.(?:AN|DI|FE|HA|NE|SA|SU)\d\.\d+"}     # of names of files; the group is the person
 
 def groups_by_name(names, pattern):
-    "What the one group of the regular expression `pattern` finds in each of the `names`, None where it does not fit. ValueError for another pattern."
+    """What the one group of the regular expression `pattern` finds in each of the `names`, None where it does not
+    fit. ValueError for another pattern."""
     try: compiled = re.compile(pattern)
     except re.error as e: raise ValueError(f"group={pattern!r} is no column and no regular expression ({e})") from None
-    if compiled.groups != 1: raise ValueError(f"group={pattern!r} is no column; a regular expression needs one pair of brackets around what pictures share, such as \"(S[0-9]+)_\"")
+    if compiled.groups != 1:
+        raise ValueError(f"group={pattern!r} is no column; a regular expression needs one pair of brackets around what "
+                         "pictures share, such as \"(S[0-9]+)_\"")
     found = [m[1] if (m := compiled.search(n)) else None for n in names]
-    if not any(found) and len(found): raise ValueError(f"group={pattern!r} fits none of {len(found):,} names, the first is {names[0]!r}")
+    if not any(found) and len(found):
+        raise ValueError(f"group={pattern!r} fits none of {len(found):,} names, the first is {names[0]!r}")
     return found
 
 def usual_groups(names):
-    "(Name of the corpus whose names these are, group of each or None), (None, None) where no two pictures would share a group."
+    """(Name of the corpus whose names these are, group of each or None), (None, None) where no two pictures would
+    share a group."""
     files = [n.rpartition("/")[2] for n in names]
     for corpus, pattern in LAYOUTS.items():
         found = [m[1] if (m := re.match(pattern, f)) else None for f in files]
@@ -431,8 +479,8 @@ def usual_groups(names):
     return None, None
 
 def with_groups(index, group, remarks):
-    """`index` with a column `group` where `group` (a column that is there already, or a regular expression) or a usual layout gives one.
-    Pictures that do not fit are groups of their own. What is found goes to `remarks`."""
+    """`index` with a column `group` where `group` (a column that is there already, or a regular expression) or a usual
+    layout gives one. Pictures that do not fit are groups of their own. What is found goes to `remarks`."""
     if group == "": return index.drop(columns="group", errors="ignore")
     corpus, names = None, list(index["name"])
     if "group" in index: found = [g if isinstance(g, str) else None for g in index["group"]]
@@ -441,7 +489,8 @@ def with_groups(index, group, remarks):
     if found is None: return index
     alone = sum(g is None for g in found)
     by = f"names are those of {corpus}: " if corpus else ""
-    remarks.add("group", f"{by}{len({g for g in found if g}):,} groups keep together{f'; {alone:,} pictures fit none and stand alone' if alone else ''}"
+    remarks.add("group", f"{by}{len({g for g in found if g}):,} groups keep "
+                         f"together{f'; {alone:,} pictures fit none and stand alone' if alone else ''}"
                          + ("; group=\"\" divides pictures one by one" if corpus else ""))
     return index.assign(group=[f"{n}" if g is None else f"{g}" for n, g in zip(names, found)])
 
@@ -452,33 +501,41 @@ def crossing_groups(index, remarks):
     across = splits[[len(s) > 1 for s in splits]]
     if not len(across): return
     n = int(index["group"].isin(across.index).sum())
-    remarks.add("crossing", f"the published split has {len(across):,} of {len(splits):,} groups ({n:,} pictures) in more than one part, the first: "
-                            f"{across.index[0]} in {' and '.join(across.iloc[0])}; split_column=\"\" divides anew, and keeps groups together")
+    remarks.add("crossing", f"the published split has {len(across):,} of {len(splits):,} groups ({n:,} pictures) in "
+                            "more than one part, the first: "
+                            f"{across.index[0]} in {' and '.join(across.iloc[0])}; split_column=\"\" divides anew, and "
+                            "keeps groups together")
 
 # %% ../../nbs/01d_folder.ipynb #8fd18ee5
 FER2013 = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")     # what its numbers 0 to 6 mean
 
 def label_index(index, classes, problems):
-    "(Index with `label` as a number, classes); pictures with unknown or blank labels go to `problems`. ValueError where all are unexplained numbers."
+    """(Index with `label` as a number, classes); pictures with unknown or blank labels go to `problems`. ValueError
+    where all are unexplained numbers."""
     if classes is None: classes = EXPRESSIONS
     elif isinstance(classes, str):
-        if classes != "found": raise ValueError(f"classes={classes!r}: a tuple of names, \"found\", or None for the eight expressions")
+        if classes != "found":
+            raise ValueError(f"classes={classes!r}: a tuple of names, \"found\", or None for the eight expressions")
         classes = tuple({c.casefold(): c for c in sorted(set(index["label"]) - {""}, reverse=True)}.values())[::-1]
     classes, numbers, bad = tuple(classes), {}, {}
     for label in sorted(set(index["label"])):
         try: numbers[label] = class_index(label, classes)
         except ValueError as e: bad[label] = str(e)
-    known = np.array([label in numbers for label in index["label"]], bool)     # pandas' own isin and unique end a text at a NUL
+    # pandas' own isin and unique end a text at a NUL
+    known = np.array([label in numbers for label in index["label"]], bool)
     if len(bad) == len(numbers) + len(bad) > 0 and all(label.isdecimal() for label in bad):
         fer = f"; if they are FER2013's: names={FER2013}" if set(bad) <= set("0123456") else ""
-        raise ValueError(f"folder: labels are numbers ({', '.join(sorted(bad)[:5])}); give names, what 0, 1, … mean, or classes=\"found\"{fer}")
-    for name, label, _, where in index[~known][FIELDS].itertuples(index=False): problems.add(name, f"{where}: " + ("blank label" if not label else bad[label]))
+        raise ValueError(f"folder: labels are numbers ({', '.join(sorted(bad)[:5])}); give names, what 0, 1, … mean, "
+                         f"or classes=\"found\"{fer}")
+    for name, label, _, where in index[~known][FIELDS].itertuples(index=False):
+        problems.add(name, f"{where}: " + ("blank label" if not label else bad[label]))
     return index[known].assign(label=[numbers[l] for l in index["label"][known]]), classes
 
 # %% ../../nbs/01d_folder.ipynb #3cabd05a
 def drop_repeats(index, classes, duplicates, problems, notes):
     "Index with each name once; see `duplicates` of `load`."
-    if duplicates not in ("drop", "first", "error"): raise ValueError(f"duplicates={duplicates!r}{suggest(duplicates, ('drop', 'first', 'error'))}")
+    if duplicates not in ("drop", "first", "error"):
+        raise ValueError(f"duplicates={duplicates!r}{suggest(duplicates, ('drop', 'first', 'error'))}")
     first = index.groupby("name")["where"].transform("first")
     several = index.groupby("name")["label"].transform("nunique") > 1
     gone = index.duplicated("name") | (several & (duplicates == "drop"))
@@ -490,29 +547,38 @@ def drop_repeats(index, classes, duplicates, problems, notes):
 
 # %% ../../nbs/01d_folder.ipynb #1bcd866e
 def parquet_files(root, pattern=None):
-    "Parquet files in the folder `root` that `pattern` fits; without one, those in it, in data/ and in the splits' folders, if any."
+    """Parquet files in the folder `root` that `pattern` fits; without one, those in it, in data/ and in the splits'
+    folders, if any."""
     if pattern: inside(root, pattern)
     places = [".", *(n for n in sorted(os.listdir(root)) if n == "data" or split_of_name(n))]
-    found = sorted({f for w in ([pattern] if pattern else [f"{place}/*.parquet" for place in places]) for f in root.glob(w)
+    found = sorted({f for w in ([pattern] if pattern else [f"{place}/*.parquet" for place in places])
+                    for f in root.glob(w)
                     if not of_system(f.name)})
     for f in found: inside(root, f.relative_to(root).as_posix())
     if pattern and not found: raise FileNotFoundError(f"folder: no {pattern} in {root}")
     return found
 
 def find(root, split="train", csv=None, parquet=None):
-    "The tables to use, [] for class folders; `csv` and `parquet` as in `load`. ValueError where there are several to choose from."
+    """The tables to use, [] for class folders; `csv` and `parquet` as in `load`. ValueError where there are several
+    to choose from."""
     if csv and parquet: raise ValueError(f"folder: csv={csv!r} and parquet={parquet!r}; give one of them")
     if csv: return [root / csv.replace("{split}", split)]
     if parquet: return parquet_files(root, parquet)
-    tables = sorted(f for f in root.iterdir() if f.suffix.lower() in (".csv", ".tsv") and not of_system(f.name)) if csv is None else []
+    tables = sorted(f for f in root.iterdir() if f.suffix.lower() in (".csv", ".tsv")
+                    and not of_system(f.name)) if csv is None else []
     files = parquet_files(root) if parquet is None else []
-    if len(tables) > 1: raise ValueError(f"folder: {root} has several CSV files ({', '.join(f.name for f in tables)}); give csv, one of them, or csv=False for none of them")
-    if tables and files: raise ValueError(f"folder: {root} has {tables[0].name} and parquet files; choose with csv=False or parquet=False")
+    if len(tables) > 1:
+        raise ValueError(f"folder: {root} has several CSV files ({', '.join(f.name for f in tables)}); give csv, one "
+                         "of them, or csv=False for none of them")
+    if tables and files:
+        raise ValueError(f"folder: {root} has {tables[0].name} and parquet files; choose with csv=False or "
+                         "parquet=False")
     return tables or files
 
 # %% ../../nbs/01d_folder.ipynb #9976b802
 def assign_splits(index, valid_fraction, test_fraction, seed):
-    "`index` with a split for every row: its own, else divided; a corpus with a training part only has that part divided."
+    """`index` with a split for every row: its own, else divided; a corpus with a training part only has that part
+    divided."""
     own = set(index["split"]) - {""}
     fractions = (0 if "valid" in own else valid_fraction, 0 if "test" in own else test_fraction)
     open_ = index["split"].isin(["", "train"])
@@ -520,25 +586,45 @@ def assign_splits(index, valid_fraction, test_fraction, seed):
     parts = divide(index["name"][open_], index["label"][open_], *fractions, seed, groups)
     return index.assign(split=index["split"].mask(open_, pd.Series(parts, index.index[open_], dtype=object)))
 
+def remark_on_classes(index, classes, drawn, remarks):
+    """Adds to `remarks` the `classes` that have pictures, but none in one of the parts `drawn` (names of splits).
+
+    Divided by groups, a class that few groups have may come away empty, and a class of one picture always does."""
+    there = set(index["label"])
+    for split in drawn:
+        mine = set(index["label"][index["split"] == split])
+        if not mine or mine == there: continue
+        empty = ", ".join(str(classes[k]) for k in sorted(there - mine))
+        remarks.add("empty class", f"no {split} pictures of {empty}: scores on {split} leave them out; "
+                    f"more groups or pictures of them, a larger {split}_fraction or another split_seed may help"
+                    + ("; group=\"\" divides pictures one by one" if "group" in index else ""))
+
 def remark_on_parts(own, remarks):
-    "Adds to `remarks` which of the parts `own` (a set) were published, where they are not training and validation alone."
+    """Adds to `remarks` which of the parts `own` (a set) were published, where they are not training and validation
+    alone."""
     if own & {"test"} and "valid" not in own:
         remarks.add("split", "train and test are kept as published; valid is drawn from train (valid_fraction)")
 
 # %% ../../nbs/01d_folder.ipynb #661f7c04
-def read_index(root, split="train", csv=None, parquet=None, image_column=None, label_column=None, images=None, names=None, classes=None,
-               valid_fraction=0.1, test_fraction=0.0, split_seed=0, duplicates="drop", split_column=None, group=None, follow_links=False,
+def read_index(root, split="train", csv=None, parquet=None, image_column=None, label_column=None, images=None,
+               names=None, classes=None,
+               valid_fraction=0.1, test_fraction=0.0, split_seed=0, duplicates="drop", split_column=None, group=None,
+               follow_links=False,
                problems=None, notes=None, remarks=None):
-    """(Index with the number of the class and the split of every picture, classes, folder of the pictures); arguments as in `load`.
-    What is worth saying about the parts and groups goes to `remarks` (Problems: what it is about, text)."""
+    """(Index with the number of the class and the split of every picture, classes, folder of the pictures); arguments
+    as in `load`. What is worth saying about the parts and groups goes to `remarks` (Problems: what it is about,
+    text)."""
     root, strict = corpus_folder(root, "folder"), problems is None
     split_column, group = ("" if given is False else given for given in (split_column, group))
     problems, notes, remarks = (Problems() if p is None else p for p in (problems, notes, remarks))
     tables, folder = find(root, split, csv, parquet), root
     told = dict(problems=problems, notes=notes, split_column=split_column, group=group)
-    if tables and tables[0].suffix.lower() == ".parquet": index, folder = index_parquet(root, tables, image_column, label_column, names, images, **told)
+    if tables and tables[0].suffix.lower() == ".parquet":
+        index, folder = index_parquet(root, tables, image_column, label_column, names, images, **told)
     elif tables: index, folder = index_table(root, tables[0], image_column, label_column, names, images, **told)
-    elif split_column: raise ValueError(f"folder: {root} has class folders and no table, so no column {split_column!r}; leave split_column away, or \"\" to divide anew")
+    elif split_column:
+        raise ValueError(f"folder: {root} has class folders and no table, so no column {split_column!r}; leave "
+                         "split_column away, or \"\" to divide anew")
     else:
         index = index_classes(root, notes, problems, follow_links)
         index = index.assign(label=named(index["label"], names))
@@ -551,7 +637,10 @@ def read_index(root, split="train", csv=None, parquet=None, image_column=None, l
     if csv and "{split}" in csv: index = of_one_table(index, split, tables[0])
     else:
         remark_on_parts(set(index["split"]), remarks)
+        fractions = {"valid": valid_fraction, "test": test_fraction}
+        drawn = [s for s, fraction in fractions.items() if fraction and s not in set(index["split"])]
         index = assign_splits(index, valid_fraction, test_fraction, split_seed)
+        remark_on_classes(index, classes, drawn, remarks)
         crossing_groups(index, remarks)
     return index.reset_index(drop=True), classes, folder
 
@@ -564,41 +653,52 @@ def no_pictures(root, tables, problems):
 def of_one_table(index, split, path):
     "`index` of a table that is named after its `split`; ValueError where it says another one itself."
     other = set(index["split"]) - {"", split}
-    if other: raise ValueError(f"{path}: stands for {split}, but says {', '.join(sorted(other))} itself; give split_column=\"\" to go by its name")
+    if other:
+        raise ValueError(f"{path}: stands for {split}, but says {', '.join(sorted(other))} itself; give "
+                         "split_column=\"\" to go by its name")
     return index.assign(split=split)
 
 def label_counts(root, **options):
     "Pictures per split and class: DataFrame split x class; no picture is opened. Options as in `load`."
     index, classes, _ = read_index(root, **options)
-    rows = {s: np.bincount(index["label"][index["split"] == s].astype(int), minlength=len(classes)) for s in SPLITS if (index["split"] == s).any()}
+    rows = {s: np.bincount(index["label"][index["split"] == s].astype(int), minlength=len(classes)) for s in SPLITS
+            if (index["split"] == s).any()}
     return pd.DataFrame(rows, pd.Index(classes, name="class")).T.rename_axis("split")
 
 # %% ../../nbs/01d_folder.ipynb #05af8db5
 def place_of(folder, name, linked, follow_links):
-    "Path of the picture `name` in `folder`; ValueError as in `inside`, for links that lead out unless they are followed."
+    """Path of the picture `name` in `folder`; ValueError as in `inside`, for links that lead out unless they are
+    followed."""
     path = os.path.join(folder, name)
-    return path if follow_links and ".." not in name.split("/") and not os.path.isabs(name) else inside(folder, name, linked)
+    return path if follow_links and ".." not in name.split("/") and not os.path.isabs(name) else inside(folder, name,
+                                                                                                        linked)
 
 def picture_paths(rows, folder, root, image_column, unpacked, problems, follow_links=False):
-    "(Paths of the pictures of the `rows`, mask of rows that have one, temporary folder or None); for `unpacked` see `unpack_folder`."
+    """(Paths of the pictures of the `rows`, mask of rows that have one, temporary folder or None); for `unpacked`
+    see `unpack_folder`."""
     inner = rows["file"].notna() if "file" in rows else pd.Series(False, rows.index)
     into, temporary = unpack_folder(set(rows["file"][inner]), unpacked) if inner.any() else (None, False)
     packed, paths, linked = unpack(rows[inner], image_column, root, into, problems) if into else {}, [], {}
     for name, where, within in zip(rows["name"], rows["where"], inner):
         try: paths.append(packed.get(name) if within else place_of(folder, name, linked, follow_links))
         except ValueError as e: paths.append(None); problems.add(name, f"{where}: {e}")
-    return [path for path in paths if path is not None], np.array([path is not None for path in paths], bool), into if temporary else None
+    return [path for path in paths if path is not None], np.array([path is not None for path in paths],
+                                                                  bool), into if temporary else None
 
-def read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks=None, bits=None, **options):
+def read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks=None, bits=None,
+               **options):
     "(Pictures of a split, their rows of the index, classes); other arguments as in `load` and `read_index`."
     index, classes, folder = read_index(root, split, **options, problems=problems, notes=notes, remarks=remarks)
     mine, what = index[index["split"] == split], f"folder {root.name} {split}"
     if on_bad == "error": problems.settle(on_bad, what)
     if not len(mine):
         other = f" ({len(problems):,} cannot be used, the first: {problems[0][1]})" if problems else ""
-        ways = "" if split == "train" else f", or give {split}_fraction (valid_fraction={options['valid_fraction']}, test_fraction={options['test_fraction']})"
+        ways = ("" if split == "train"
+                else f", or give {split}_fraction (valid_fraction={options['valid_fraction']}, "
+                     f"test_fraction={options['test_fraction']})")
         raise FileNotFoundError(f"folder: {root} has no {split} split{other}; make a folder {root / split}{ways}")
-    paths, good, temporary = picture_paths(mine, folder, root, options["image_column"], unpacked, problems, options["follow_links"])
+    paths, good, temporary = picture_paths(mine, folder, root, options["image_column"], unpacked, problems,
+                                           options["follow_links"])
     if on_bad == "error": problems.settle(on_bad, what)
     mine = mine[good]
     shown = [n if n == w else f"{n} ({w})" for n, w in zip(mine["name"], mine["where"])]
@@ -607,29 +707,39 @@ def read_split(root, split, on_bad, image_size, channels, unpacked, problems, no
     return pixels, mine[whole], classes
 
 # %% ../../nbs/01d_folder.ipynb #1d6cb7af
-def load(root, split="train", csv=None, parquet=None, image_column=None, label_column=None, images=None, names=None, classes=None, valid_fraction=0.1,
-         test_fraction=0.0, split_seed=0, duplicates="drop", unpacked=None, image_size=None, channels=None, on_bad="error",
+def load(root, split="train", csv=None, parquet=None, image_column=None, label_column=None, images=None, names=None,
+         classes=None, valid_fraction=0.1,
+         test_fraction=0.0, split_seed=0, duplicates="drop", unpacked=None, image_size=None, channels=None,
+         on_bad="error",
          split_column=None, group=None, follow_links=False, bits=None):
     """Labelled pictures in the folder `root` as a Corpus.
 
-    `csv`: the table (None: the only one in `root`, False: none; may hold "{split}"); `parquet`: files, as a pattern ("data/*.parquet"; None: those there are, False: none);
-    without tables, class folders. `image_column`, `label_column`, `images`: columns and the folder that names are relative to (None: the usual ones).
-    `names`: what labels that are numbers mean. `classes`: None for EXPRESSIONS, a tuple of names, or "found". `valid_fraction`, `test_fraction`, `split_seed`: see `divide`.
-    `split_column`: column with the published part of each picture (None: the usual one, if any; "" or False: divide anew, whatever folders, files and columns say).
-    A published test part stays apart; valid is drawn from train where none is published. `group`: a column, or a regular expression with one group for the name,
-    of what must stay on one side, kept in `extras["group"]` (None: a usual layout's, with a warning; "" or False: none). `follow_links`: also links that lead out of `root`.
-    `bits`: what pictures of 16 bits hold, 8 to 16 (None: those that might hold fewer than 16 are refused, see `images.decode`).
-    `duplicates`: "drop" (contradicting rows all go), "first", "error". `unpacked`: folder that keeps pictures out of parquet files for the next time.
-    `skipped` lists all that was left out, with a warning. FileNotFoundError for what is not there (a split too), ValueError naming file and line for what cannot be used."""
+    `csv`: the table (None: the only one in `root`, False: none; may hold "{split}"); `parquet`: files, as a pattern
+    ("data/*.parquet"; None: those there are, False: none); without tables, class folders. `image_column`,
+    `label_column`, `images`: columns and the folder that names are relative to (None: the usual ones). `names`: what
+    labels that are numbers mean. `classes`: None for EXPRESSIONS, a tuple of names, or "found". `valid_fraction`,
+    `test_fraction`, `split_seed`: see `divide`. `split_column`: column with the published part of each picture (None:
+    the usual one, if any; "" or False: divide anew, whatever folders, files and columns say). A published test part
+    stays apart; valid is drawn from train where none is published. `group`: a column, or a regular expression with one
+    group for the name, of what must stay on one side, kept in `extras["group"]` (None: a usual layout's, with a
+    warning; "" or False: none). `follow_links`: also links that lead out of `root`. `bits`: what pictures of 16 bits
+    hold, 8 to 16 (None: those that might hold fewer than 16 are refused, see `images.decode`). `duplicates`: "drop"
+    (contradicting rows all go), "first", "error". `unpacked`: folder that keeps pictures out of parquet files for the
+    next time. `skipped` lists all that was left out, with a warning. FileNotFoundError for what is not there (a split
+    too), ValueError naming file and line for what cannot be used."""
     problems, notes, remarks, root = Problems(), Problems(), Problems(), corpus_folder(root, "folder")
     problems.settle(on_bad, "folder")
-    options = dict(csv=csv, parquet=parquet, image_column=image_column, label_column=label_column, images=images, names=names, classes=classes,
-                   valid_fraction=valid_fraction, test_fraction=test_fraction, split_seed=split_seed, duplicates=duplicates,
+    options = dict(csv=csv, parquet=parquet, image_column=image_column, label_column=label_column, images=images,
+                   names=names, classes=classes,
+                   valid_fraction=valid_fraction, test_fraction=test_fraction, split_seed=split_seed,
+                   duplicates=duplicates,
                    split_column=split_column, group=group, follow_links=follow_links)
-    pixels, mine, classes = read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks, bits, **options)
+    pixels, mine, classes = read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks,
+                                       bits, **options)
     if on_bad == "error": problems.settle(on_bad, f"folder {root.name} {split}")
     for about, text in remarks:
-        if about == "crossing" or (about == "group" and group is None): warnings.warn(f"folder {root.name}: {text}", stacklevel=2)
+        if about in ("crossing", "empty class") or (about == "group" and group is None):
+            warnings.warn(f"folder {root.name}: {text}", stacklevel=2)
     extras = {"group": mine["group"].to_numpy(np.str_)} if "group" in mine else {}
     skipped = Problems([*problems, *notes]).settle("skip", f"folder {root.name} {split}")
     return Corpus(pixels, mine["label"].astype(int), classes, mine["name"], split, root.resolve().name, skipped, extras)
@@ -642,97 +752,131 @@ def png(image):
     return out.getvalue()
 
 def write_parquet(path, pictures, labels, classes):
-    "Writes `pictures` (bytes of image files) and `labels` (numbers in `classes`) to a parquet file, as Hugging Face does."
+    """Writes `pictures` (bytes of image files) and `labels` (numbers in `classes`) to a parquet file, as Hugging
+    Face does."""
     import pyarrow as pa, pyarrow.parquet as pq
     features = {"image": {"_type": "Image"}, "label": {"names": list(classes), "_type": "ClassLabel"}}
     rows = [{"bytes": data, "path": f"{k}.png"} for k, data in enumerate(pictures)]
-    table = pa.table({"image": pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())])), "label": pa.array(labels, pa.int64())})
+    table = pa.table({"image": pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+                      "label": pa.array(labels, pa.int64())})
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path, row_group_size=100, write_page_checksum=True)
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path,
+                   row_group_size=100, write_page_checksum=True)
 
 RELEASES = ("classes", "csv", "parquet")
 
 def fake(out, n=80, seed=0, release="classes"):
-    "A corpus of `n` built-in faces in the folder `out`, in one of the forms RELEASES. ValueError for fewer than 16, two of each expression."
+    """A corpus of `n` built-in faces in the folder `out`, in one of the forms RELEASES. ValueError for fewer than
+    16, two of each expression."""
     if release not in RELEASES: raise ValueError(f"release={release!r}{suggest(release, RELEASES)}")
-    if n < 16: raise ValueError(f"n={n}: at least 16 pictures, so that each expression has one for training and one for validation")
+    if n < 16:
+        raise ValueError(f"n={n}: at least 16 pictures, so that each expression has one for training and one for "
+                         "validation")
     faces, out = built_in(n=n, seed=seed), Path(out)
     pictures, names = [png(a) for a in faces.images[:]], [f"{k:05d}.png" for k in range(n)]
     if release == "parquet":
         for split, rows in {"train": range(n - n // 5), "validation": range(n - n // 5, n)}.items():
-            write_parquet(out / "data" / f"{split}-00000-of-00001.parquet", [pictures[k] for k in rows], faces.labels[list(rows)], EXPRESSIONS)
+            write_parquet(out / "data" / f"{split}-00000-of-00001.parquet", [pictures[k] for k in rows],
+                          faces.labels[list(rows)], EXPRESSIONS)
         return out
     folders = [EXPRESSIONS[l] if release == "classes" else "images" for l in faces.labels]
     for data, folder, name in zip(pictures, folders, names): write_atomic(out / folder / name, data)
-    if release == "csv": pd.DataFrame({"image": names, "emotion": [EXPRESSIONS[l] for l in faces.labels]}).to_csv(out / "labels.csv", index=False)
+    if release == "csv":
+        pd.DataFrame({"image": names, "emotion": [EXPRESSIONS[l] for l in faces.labels]}).to_csv(out / "labels.csv",
+                                                                                                 index=False)
     return out
 
 # %% ../../nbs/01d_folder.ipynb #962e7586
 def to_uint8(x, white=None):
-    "Pictures (N, H, W) or (N, H, W, C) as (N, H, W, C) uint8; `white`: value of white in pictures that are not uint8. ValueError for all that does not fit."
+    """Pictures (N, H, W) or (N, H, W, C) as (N, H, W, C) uint8; `white`: value of white in pictures that are not
+    uint8. ValueError for all that does not fit."""
     x = np.asarray(x)
     if x.ndim == 3: x = x[..., None]
-    if x.ndim != 4 or x.shape[-1] not in (1, 3): raise ValueError(f"pictures of shape {x.shape}; wanted (N, H, W), (N, H, W, 1) or (N, H, W, 3)")
+    if x.ndim != 4 or x.shape[-1] not in (1, 3):
+        raise ValueError(f"pictures of shape {x.shape}; wanted (N, H, W), (N, H, W, 1) or (N, H, W, 3)")
     if x.dtype == np.uint8: return x
     if x.dtype.kind not in "biuf": raise ValueError(f"pictures of type {x.dtype}; wanted numbers")
     low, high = (float(x.min()), float(x.max())) if x.size else (0, 0)
-    if not white: raise ValueError(f"pictures are {x.dtype} from {low:.4g} to {high:.4g}, not uint8; give white=1 or white=255, their value of white, to have them rounded to 8 bits")
-    if not (0 <= low and high <= white): raise ValueError(f"pictures from {low:.4g} to {high:.4g} with white={white:g}; they have to lie between 0 and white")
+    if not white:
+        raise ValueError(f"pictures are {x.dtype} from {low:.4g} to {high:.4g}, not uint8; give white=1 or white=255, "
+                         "their value of white, to have them rounded to 8 bits")
+    if not (0 <= low and high <= white):
+        raise ValueError(f"pictures from {low:.4g} to {high:.4g} with white={white:g}; they have to lie between 0 and "
+                         "white")
     return np.rint(x.astype(np.float64) * (255 / white)).astype(np.uint8)
 
 def unrolled(y, classes=None):
-    "Labels (N,): one-hot rows as numbers, (N, 1) as (N,). ValueError for other rows, and for as many columns as there are not `classes`."
+    """Labels (N,): one-hot rows as numbers, (N, 1) as (N,). ValueError for other rows, and for as many columns as
+    there are not `classes`."""
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1: return y[:, 0]
     if y.ndim != 2 or y.dtype.kind not in "biuf": return y
-    if not (((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all()): raise ValueError("labels in rows have to be one-hot, a single 1 each; y.argmax(1) would take the largest")
-    if not isinstance(classes, str) and classes is not None and len(classes) != y.shape[1]: raise ValueError(f"one-hot labels of {y.shape[1]} classes, but classes names {len(classes)}")
+    if not (((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all()):
+        raise ValueError("labels in rows have to be one-hot, a single 1 each; y.argmax(1) would take the largest")
+    if not isinstance(classes, str) and classes is not None and len(classes) != y.shape[1]:
+        raise ValueError(f"one-hot labels of {y.shape[1]} classes, but classes names {len(classes)}")
     return y.argmax(1)
 
 def label_numbers(y, classes=None):
-    """(Labels (N,) as places in classes, classes) from names (N,), whole numbers (N,) or (N, 1), or one-hot rows (N, classes).
-    `classes`: None for EXPRESSIONS (of names only), a tuple of names, or "found". ValueError for all that does not fit."""
+    """(Labels (N,) as places in classes, classes) from names (N,), whole numbers (N,) or (N, 1), or one-hot rows (N,
+    classes). `classes`: None for EXPRESSIONS (of names only), a tuple of names, or "found". ValueError for all that
+    does not fit."""
     y = unrolled(y, classes)
     if y.ndim != 1: raise ValueError(f"labels of shape {y.shape}; wanted (N,)")
     if y.dtype.kind in "OSU":
         problems, text = Problems(), [v.decode() if isinstance(v, bytes) else str(v) for v in y.tolist()]
-        index, classes = label_index(pd.DataFrame([(str(k), t, "", f"label {k}") for k, t in enumerate(text)], columns=FIELDS, dtype=object), classes, problems)
+        index, classes = label_index(pd.DataFrame([(str(k), t, "", f"label {k}") for k, t in enumerate(text)],
+                                                  columns=FIELDS, dtype=object), classes, problems)
         problems.settle("error", "labels")
         return index["label"].to_numpy(np.int64), classes
-    if classes is None or isinstance(classes, str): raise ValueError("labels are numbers; give classes, the names of 0, 1, … in order")
-    if y.dtype.kind not in "biuf" or not (np.isfinite(y) & (y == np.rint(y))).all(): raise ValueError(f"labels of type {y.dtype}; wanted whole numbers or names")
-    if len(y) and not 0 <= y.min() <= y.max() < len(classes): raise ValueError(f"labels from {y.min():g} to {y.max():g}, but {len(classes)} classes, 0 to {len(classes) - 1}")
+    if classes is None or isinstance(classes, str):
+        raise ValueError("labels are numbers; give classes, the names of 0, 1, … in order")
+    if y.dtype.kind not in "biuf" or not (np.isfinite(y) & (y == np.rint(y))).all():
+        raise ValueError(f"labels of type {y.dtype}; wanted whole numbers or names")
+    if len(y) and not 0 <= y.min() <= y.max() < len(classes):
+        raise ValueError(f"labels from {y.min():g} to {y.max():g}, but {len(classes)} classes, 0 to {len(classes) - 1}")
     return y.astype(np.int64), tuple(classes)
 
 # %% ../../nbs/01d_folder.ipynb #f2aaa4e7
-def from_arrays(x, y, classes=None, split="train", names=None, white=None, image_size=None, channels=None, corpus="arrays", **extras):
-    """Corpus of pictures `x` (N, H, W[, C]) and labels `y`, see `to_uint8` and `label_numbers`; pictures that fit are not copied.
-    `names` (N,): unique names, by default the places in `x`; `extras`: further arrays of length N, such as landmarks. ValueError for all that does not fit."""
+def from_arrays(x, y, classes=None, split="train", names=None, white=None, image_size=None, channels=None,
+                corpus="arrays", **extras):
+    """Corpus of pictures `x` (N, H, W[, C]) and labels `y`, see `to_uint8` and `label_numbers`; pictures that fit are
+    not copied. `names` (N,): unique names, by default the places in `x`; `extras`: further arrays of length N, such as
+    landmarks. ValueError for all that does not fit."""
     if split not in SPLITS: raise ValueError(f"split={split!r}{suggest(split, SPLITS)}")
     labels, classes = label_numbers(y, classes)
     images = resized(to_uint8(x, white), image_size, channels)
-    return Corpus(images, labels, classes, [f"{k:06d}" for k in range(len(labels))] if names is None else names, split, corpus, extras=extras)
+    return Corpus(images, labels, classes, [f"{k:06d}" for k in range(len(labels))] if names is None else names, split,
+                  corpus, extras=extras)
 
 # %% ../../nbs/01d_folder.ipynb #2d0833dd
 def pair(element, image_column=None, label_column=None):
     "The picture and the label of an `element` of a pipeline: a tuple of the two, or a dict that holds them."
     find = lambda given, usual, what: element[column(list(element), given, usual, what, "tf.data")]
-    if isinstance(element, dict): return find(image_column, IMAGE_COLUMNS, "image"), find(label_column, LABEL_COLUMNS, "label")
+    if isinstance(element, dict):
+        return find(image_column, IMAGE_COLUMNS, "image"), find(label_column, LABEL_COLUMNS, "label")
     if isinstance(element, (tuple, list)) and len(element) == 2: return element
     shape = f"{len(element)} things" if isinstance(element, (tuple, list)) else type(element).__name__
     raise ValueError(f"tf.data: an element is {shape}; wanted pairs of picture and label, or dicts that hold both")
 
-def from_tfdata(dataset, classes=None, split="train", image_column=None, label_column=None, white=None, image_size=None, channels=None, limit=None, corpus="tf.data"):
-    """Corpus of what a tf.data.Dataset of (picture, label), or of dicts with both, gives in one pass, kept in memory; batches are taken apart.
-    `limit`: stop after as many pictures. Others as in `from_arrays`. ValueError for a pipeline without end, and for pictures of several sizes without `image_size`."""
-    if limit is None and int(dataset.cardinality()) == -1: raise ValueError("tf.data: the pipeline repeats for ever; give limit, the number of pictures to take, or leave away repeat()")
+def from_tfdata(dataset, classes=None, split="train", image_column=None, label_column=None, white=None, image_size=None,
+                channels=None, limit=None, corpus="tf.data"):
+    """Corpus of what a tf.data.Dataset of (picture, label), or of dicts with both, gives in one pass, kept in memory;
+    batches are taken apart. `limit`: stop after as many pictures. Others as in `from_arrays`. ValueError for a pipeline
+    without end, and for pictures of several sizes without `image_size`."""
+    if limit is None and int(dataset.cardinality()) == -1:
+        raise ValueError("tf.data: the pipeline repeats for ever; give limit, the number of pictures to take, or leave "
+                         "away repeat()")
     pictures, labels, n = [], [], 0
     for element in progress(dataset.as_numpy_iterator(), desc=corpus):
         x, y = map(np.asarray, pair(element, image_column, label_column))
         if x.ndim < 4: x, y = x[None], y[None]
-        if y.ndim == 0 or len(x) != len(y): raise ValueError(f"tf.data: a batch of {len(x)} pictures with labels of shape {y.shape}")
+        if y.ndim == 0 or len(x) != len(y):
+            raise ValueError(f"tf.data: a batch of {len(x)} pictures with labels of shape {y.shape}")
         x = resized(to_uint8(x, white), image_size, channels)
-        if pictures and x.shape[1:] != pictures[0].shape[1:]: raise ValueError(f"tf.data: picture {n} has shape {x.shape[1:]}, the first {pictures[0].shape[1:]}; give image_size and channels")
+        if pictures and x.shape[1:] != pictures[0].shape[1:]:
+            raise ValueError(f"tf.data: picture {n} has shape {x.shape[1:]}, the first {pictures[0].shape[1:]}; give "
+                             "image_size and channels")
         pictures.append(x); labels.append(y); n += len(x)
         if limit and n >= limit: break
     if not n: raise ValueError("tf.data: the pipeline gives nothing")
@@ -741,7 +885,8 @@ def from_tfdata(dataset, classes=None, split="train", image_column=None, label_c
 # %% ../../nbs/01d_folder.ipynb #e8732124
 def check(root, **options):
     "The `Check` of the corpus in the folder `root`, by opening every picture; options as in `load`."
-    settings = {k: v.default for k, v in inspect.signature(load).parameters.items() if k not in ("root", "split", "on_bad")}
+    settings = {k: v.default for k, v in inspect.signature(load).parameters.items()
+                if k not in ("root", "split", "on_bad")}
     for o in options:
         if o not in settings: raise TypeError(f"folder has no option {o!r}{suggest(o, settings)}")
     settings |= options
@@ -753,7 +898,8 @@ def check(root, **options):
         else: counts[split] = np.bincount(mine["label"].astype(int), minlength=len(classes))
     counts = pd.DataFrame(counts, pd.Index(classes, name="class")).T.rename_axis("split")
     tables = [f.name for f in find(root, "train", settings["csv"], settings["parquet"])]
-    bad, left = (pd.DataFrame(list(p), columns=["name", "reason"], dtype=object).drop_duplicates(ignore_index=True) for p in (bad, notes))
+    bad, left = (pd.DataFrame(list(p), columns=["name", "reason"], dtype=object).drop_duplicates(ignore_index=True)
+                 for p in (bad, notes))
     notes = [f"{len(left):,} more are left out, the first: {left['reason'][0]}"] if len(left) else []
     notes += dict.fromkeys(text for _, text in remarks)
     return Check(", ".join(tables) if tables else "class folders", counts, counts * np.nan, bad, notes)

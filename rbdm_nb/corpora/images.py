@@ -34,12 +34,15 @@ def is_deep(image):
 # %% ../../nbs/01a_images.ipynb #1c5a70e1
 def white_of(top, bits=None, declared=None):
     """Value of white in a picture of 16 bits whose brightest value is `top`: 2^bits - 1.
-    `declared`: bits that the file itself names. ValueError where `bits` is None and `top` fits into 14, and where it does not fit into `bits`."""
+    `declared`: bits that the file itself names. ValueError where `bits` is None and `top` fits into 14, and where it
+    does not fit into `bits`."""
     if bits not in (None, *BITS): raise ValueError(f"bits={bits!r}: one of {', '.join(map(str, BITS))}, or None")
     fitting = [b for b in BITS if top < 2**b]
     if bits is None and declared is None and top and fitting[0] < 16:
-        raise ValueError(f"16 bits a pixel, but the brightest is {top} and would fit into {fitting[0]}: is it dark, or has it fewer bits? "
-                         f"Say what white is (bits={fitting[0]}, or bits=16 if it is that dark), or save it with 8 bits")
+        raise ValueError(f"16 bits a pixel, but the brightest is {top} and would fit into {fitting[0]}: is it dark, or "
+                         "has it fewer bits? "
+                         f"Say what white is (bits={fitting[0]}, or bits=16 if it is that dark), or save it with 8 "
+                         "bits")
     white = 2**(bits or declared or 16) - 1
     if top > white: raise ValueError(f"a pixel of {top}, but bits={bits} allow {white} at most")
     return white
@@ -58,27 +61,32 @@ def grey_16(image, bits=None):
     clear = image.info.get("transparency")
     if isinstance(clear, int): values = np.where(values == clear, 0, values).astype(np.uint16)
     stored = int(np.ravel(tags.get(258, 16))[0])
-    return Image.fromarray(high_byte(values, white_of(int(values.max(initial=0)), bits, stored if stored < 16 else None)))
+    return Image.fromarray(high_byte(values, white_of(int(values.max(initial=0)), bits, stored if stored < 16
+                                                      else None)))
 
 def colour_16(image, data, bits=None, turned=False):
-    """The loaded Pillow `image` of 16-bit colour in the file `data`, of which Pillow gives the high byte, with the white that `bits` say.
-    `turned`: whether it is a TIFF with an orientation, which Pillow has obeyed already."""
-    if "transparency" in image.info: raise ValueError("16-bit colour with one colour that is transparent; save it with 8 bits")
+    """The loaded Pillow `image` of 16-bit colour in the file `data`, of which Pillow gives the high byte, with the
+    white that `bits` say. `turned`: whether it is a TIFF with an orientation, which Pillow has obeyed already."""
+    if "transparency" in image.info:
+        raise ValueError("16-bit colour with one colour that is transparent; save it with 8 bits")
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or {*values.shape[:2]} != {*image.size}:
         raise ValueError("16-bit colour of a kind that is not read; save it with 8 bits")
     colours = values[..., :3] if values.ndim == 3 and values.shape[2] > 2 else values
     white = white_of(int(colours.max(initial=0)), bits)
     if white == 65_535: return image
-    if image.mode != "RGB" or turned: raise ValueError(f"bits={bits} with transparency, or turned by its orientation; save it with 8 bits")
+    if image.mode != "RGB" or turned:
+        raise ValueError(f"bits={bits} with transparency, or turned by its orientation; save it with 8 bits")
     return Image.fromarray(np.ascontiguousarray(high_byte(colours[..., ::-1], white)))
 
 # %% ../../nbs/01a_images.ipynb #d2a81f36
 def to_8bit(image, bits=None):
-    "A Pillow image in mode L (grey) or RGB, from any mode; ValueError for 32-bit and floating-point images. `bits`: see `white_of`."
+    """A Pillow image in mode L (grey) or RGB, from any mode; ValueError for 32-bit and floating-point images.
+    `bits`: see `white_of`."""
     clear = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     if image.mode in ("L", "RGB") and not clear: return image
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")): return grey_16(image, bits)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        return grey_16(image, bits)
     if image.mode in ("I", "F"):
         raise ValueError(f"mode {image.mode}: 32-bit or signed pixels have no agreed white; save it with 8 or 16 bits")
     mode = "L" if is_grey(image) else "RGB"
@@ -88,56 +96,68 @@ def to_8bit(image, bits=None):
     return image.convert(mode)
 
 # %% ../../nbs/01a_images.ipynb #88d60cde
-FOREIGN = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC",
+FOREIGN = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"mif1": "HEIC",
+           b"msf1": "HEIC",
            b"avif": "AVIF", b"avis": "AVIF", b"jp2 ": "JPEG 2000", b"jxl ": "JPEG XL"}   # of the letters after "ftyp"
 
 def foreign(data):
     "What to do with a picture of a kind that is not read here; None for another file."
     kind = FOREIGN.get(data[8:12]) if data[4:8] == b"ftyp" else "JPEG 2000" if data[4:8] == b"jP  " else None
     if kind is None: return None
-    plugin = {"HEIC": " (in Python: pip install pillow-heif, then pillow_heif.register_heif_opener() and Image.open)"}.get(kind, "")
+    plugin = ({"HEIC": " (in Python: pip install pillow-heif, then pillow_heif.register_heif_opener() and Image.open)"}.get(kind,
+        ""))
     return f"a {kind} picture, which is not read; convert it to PNG or JPEG{plugin}"
 
 def one_picture(image):
-    "ValueError where the Pillow `image`, just opened, is a film, one of several pages, or a preview of a camera's raw data."
-    if 50706 in getattr(image, "tag_v2", {}): raise ValueError("raw data of a camera (DNG), of which only a preview could be read; convert it to PNG or JPEG")
+    """ValueError where the Pillow `image`, just opened, is a film, one of several pages, or a preview of a camera's
+    raw data."""
+    if 50706 in getattr(image, "tag_v2", {}):
+        raise ValueError("raw data of a camera (DNG), of which only a preview could be read; convert it to PNG or JPEG")
     if image.format == "MPO" or not getattr(image, "is_animated", False): return
     what = "pages" if image.format == "TIFF" else "pictures (a film)"
     raise ValueError(f"the file holds {image.n_frames} {what}, and nobody says which is meant; "
                      "save one as a file of its own, or leave this one out (on_bad=\"skip\")")
 
 def open_image(data, name):
-    "The Pillow image in the bytes `data`, not yet decoded; ValueError naming `name` when empty, no image, too large, or several."
+    """The Pillow image in the bytes `data`, not yet decoded; ValueError naming `name` when empty, no image, too
+    large, or several."""
     if not data: raise ValueError(f"{name}: the file is empty")
     if kind := foreign(data): raise ValueError(f"{name}: {kind}")
     try: image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.UnidentifiedImageError: raise ValueError(f"{name}: not an image ({', '.join(FORMATS)} are read)") from None
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"{name}: not an image ({', '.join(FORMATS)} are read)") from None
     except Exception as e: raise ValueError(f"{name}: cannot be read as an image ({e})") from None
     w, h = image.size
-    if w * h > MAX_PIXELS: raise ValueError(f"{name}: {w} x {h} pixels, over the limit of {MAX_PIXELS:,} (images.MAX_PIXELS)")
+    if w * h > MAX_PIXELS:
+        raise ValueError(f"{name}: {w} x {h} pixels, over the limit of {MAX_PIXELS:,} (images.MAX_PIXELS)")
     try: one_picture(image)
     except Exception as e: raise ValueError(f"{name}: {e}") from None
     return image
 
 # %% ../../nbs/01a_images.ipynb #7f3e9a12
 TURNS = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM, 5: Image.TRANSPOSE,
-         6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}   # what makes an orientation upright; from 5 on the picture lies on its side
-TOLD = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")     # where the orientation may stand in what Pillow knows of a file
+         # what makes an orientation upright; from 5 on the picture lies on its side
+         6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
+# where the orientation may stand in what Pillow knows of a file
+TOLD = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 
 def orientation(image):
-    "The orientation that the file of a Pillow `image` asks for: 1 upright, 2 to 4 turned or mirrored, 5 to 8 on its side."
+    """The orientation that the file of a Pillow `image` asks for: 1 upright, 2 to 4 turned or mirrored, 5 to 8 on
+    its side."""
     if image.format not in ("TIFF", "MPO") and not any(k in image.info for k in TOLD): return 1
     return image.getexif().get(0x0112, 1)
 
 def upright_size(image):
-    "(Width, height) of the Pillow `image`, not yet loaded, once it is upright; late versions of Pillow turn the size of a TIFF themselves."
+    """(Width, height) of the Pillow `image`, not yet loaded, once it is upright; late versions of Pillow turn the
+    size of a TIFF themselves."""
     size = (image.tag_v2[256], image.tag_v2[257]) if image.format == "TIFF" else image.size
     return size[::-1] if orientation(image) >= 5 else size
 
 # %% ../../nbs/01a_images.ipynb #395fcccd
 def square(width, height, box=None):
-    """(left, top, side) of the square, in whole pixels, that is cut out of a picture: its centre, or that around `box` (x, y, width, height).
-    Numbers, or arrays of one shape. The square is moved inside the picture and no larger than its shorter side."""
+    """(left, top, side) of the square, in whole pixels, that is cut out of a picture: its centre, or that around `box`
+    (x, y, width, height). Numbers, or arrays of one shape. The square is moved inside the picture and no larger than
+    its shorter side."""
     if box is None: box = 0, 0, width, height
     (x, y, w, h), short = box, np.minimum(width, height)
     side = np.clip(np.rint(np.maximum(w, h)), 1, short).astype(int)
@@ -157,10 +177,11 @@ def fit(image, size, window=None):
     return a if len(a) == size else cv2.resize(a, (size, size), interpolation=cv2.INTER_LINEAR)
 
 def decode(data, name="image", image_size=None, channels=None, box=None, bits=None):
-    """Bytes of an image file -> (H, W, C) uint8. `image_size`: side of the square to crop and resize to, None keeps the size.
-    `channels`: 1 (luma), 3, or None for what the file has. `box`: x, y, width, height of the face to crop to (see `square`).
-    `bits`: what files of 16 bits hold, one of BITS; None refuses those that might hold fewer (see `white_of`).
-    ValueError naming `name` for anything that is not a whole image, for films and several pages, and for a box outside of it."""
+    """Bytes of an image file -> (H, W, C) uint8. `image_size`: side of the square to crop and resize to, None keeps the
+    size. `channels`: 1 (luma), 3, or None for what the file has. `box`: x, y, width, height of the face to crop to (see
+    `square`). `bits`: what files of 16 bits hold, one of BITS; None refuses those that might hold fewer (see
+    `white_of`). ValueError naming `name` for anything that is not a whole image, for films and several pages, and for a
+    box outside of it."""
     image = open_image(data, name)
     try:
         deep, turned = is_deep(image), image.format == "TIFF" and orientation(image) != 1
@@ -170,7 +191,8 @@ def decode(data, name="image", image_size=None, channels=None, box=None, bits=No
         image = to_8bit(image, bits)
         if turn in TURNS: image = image.transpose(TURNS[turn])
     except Exception as e: raise ValueError(f"{name}: damaged or unsupported image ({e})") from None
-    if channels and image.mode != ("L" if channels == 1 else "RGB"): image = image.convert("L" if channels == 1 else "RGB")
+    if channels and image.mode != ("L" if channels == 1 else "RGB"):
+        image = image.convert("L" if channels == 1 else "RGB")
     if box is not None: check_box(box, *image.size, name)
     if box is not None or image_size and image.size != (image_size, image_size):
         window = None if box is None else tuple(map(int, square(*image.size, box)))
@@ -182,13 +204,15 @@ def check_box(box, width, height, name):
     "ValueError unless some of the `box` (x, y, width, height) lies in the picture."
     x, y, w, h = box
     if not (x < width and y < height and x + w > 0 and y + h > 0 and w > 0 and h > 0):
-        raise ValueError(f"{name}: the face's box (x {x:g}, y {y:g}, {w:g} x {h:g}) lies outside the picture of {width} x {height} pixels")
+        raise ValueError(f"{name}: the face's box (x {x:g}, y {y:g}, {w:g} x {h:g}) lies outside the picture of "
+                         f"{width} x {height} pixels")
 
 # %% ../../nbs/01a_images.ipynb #d7656639
 THREADS = min(8, 2*(os.cpu_count() or 1))
 
 def each(f, n, threads=THREADS, block=32):
-    "Calls `f(k)` for k in range(n) from `threads` threads, in blocks of at most `block`; the first exception comes out."
+    """Calls `f(k)` for k in range(n) from `threads` threads, in blocks of at most `block`; the first exception comes
+    out."""
     block = max(1, min(block, n//(2*threads)))
     if n <= block or threads <= 1:
         for k in range(n): f(k)
@@ -202,7 +226,8 @@ def each(f, n, threads=THREADS, block=32):
 class LazyImages:
     """(N, H, W, C) images read on demand: `read(i)` gives the one with number i; `shape` is that of one image.
     Indexing (int, slice, index array, bool mask) gives an ndarray; `take(index)` gives LazyImages and reads nothing.
-    `digests`: optional (N,) SHA-256 of each image's pixels, where they are known already, as hex text or as 32 bytes ("S32")."""
+    `digests`: optional (N,) SHA-256 of each image's pixels, where they are known already, as hex text or as 32 bytes
+    ("S32")."""
     def __init__(self, read, shape, index, dtype=np.uint8, digests=None, threads=THREADS):
         self.read, self.index, self.dtype, self.threads = read, np.asarray(index, np.int64), np.dtype(dtype), threads
         self.shape, self.digests = (len(self.index), *shape), digests
@@ -229,7 +254,8 @@ class LazyImages:
 class Paths:
     "Paths of `names` below `folder`, made when asked for; `names` (N,) array of bytes, or a list of text."
     def __init__(self, folder, names):
-        self.folder, self.names = str(folder), names if isinstance(names, np.ndarray) else np.array([os.fsencode(n) for n in names], np.bytes_)
+        self.folder, self.names = str(folder), names if isinstance(names, np.ndarray) else np.array([os.fsencode(n)
+                                                                                                     for n in names], np.bytes_)
 
     def __len__(self): return len(self.names)
     def __getitem__(self, k): return os.path.join(self.folder, os.fsdecode(self.names[k]))
@@ -243,7 +269,8 @@ def compact(paths):
 
 # %% ../../nbs/01a_images.ipynb #adace695
 def stamps(paths, tags=None):
-    "(N,) array of `key` (of path and `tags[k]`, bytes), `size` and `time` of last change (of what it holds, or of the entry) in ns of the files at `paths`; size -1 where there is none."
+    """(N,) array of `key` (of path and `tags[k]`, bytes), `size` and `time` of last change (of what it holds, or of
+    the entry) in ns of the files at `paths`; size -1 where there is none."""
     out = np.zeros(len(paths), [("key", "u8"), ("size", "i8"), ("time", "i8")])
     key, size, time = out["key"], out["size"], out["time"]
     for k in range(len(paths)):
@@ -252,17 +279,22 @@ def stamps(paths, tags=None):
         key[k] = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
         try: found = os.stat(path)
         except (OSError, ValueError): size[k] = -1
-        else: size[k], time[k] = found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)   # the latter cannot be set back
+        # the latter cannot be set back
+        else: size[k], time[k] = found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)
     return out
 
 # %% ../../nbs/01a_images.ipynb #46e59ced
 def index_file(folder, **what):
-    "The index entry of the store in `cache_folder` for files below `folder`, about `what` (JSON values); None, with a warning, where it cannot be kept."
+    """The index entry of the store in `cache_folder` for files below `folder`, about `what` (JSON values); None,
+    with a warning, where it cannot be kept."""
     from rbdm_nb.store import Store, code_version
     code = code_version(decode)
-    entry = Store(cache_folder()).entry("index", folder=os.path.realpath(folder), code=code, pillow=PIL.__version__, opencv=cv2.__version__, **what)
+    entry = Store(cache_folder()).entry("index", folder=os.path.realpath(folder), code=code, pillow=PIL.__version__,
+                                        opencv=cv2.__version__, **what)
     try: entry.file("files.npy")
-    except OSError as e: return warnings.warn(f"what is known about the files of {folder} cannot be kept in {cache_folder()} ({e.strerror}); set RBDM_CACHE", stacklevel=2)
+    except OSError as e:
+        return warnings.warn(f"what is known about the files of {folder} cannot be kept in {cache_folder()} "
+                             f"({e.strerror}); set RBDM_CACHE", stacklevel=2)
     return entry
 
 def load_index(entry, dtype):
@@ -284,7 +316,8 @@ def save_index(entry, known, rows):
 BLOCK = 20_000   # files between two savings of an index
 
 def examine(todo, compute, rows, save, desc="files"):
-    "Puts `compute(k)` into `rows[k]` (after what is there already) for k in `todo`, calling `save(those done)` after every BLOCK; {k: reason} of those that raised OSError or ValueError."
+    """Puts `compute(k)` into `rows[k]` (after what is there already) for k in `todo`, calling `save(those done)`
+    after every BLOCK; {k: reason} of those that raised OSError or ValueError."""
     bad = {}
     def one(k):
         try: rows[k] = (*rows[k].item()[:3], *compute(k))
@@ -300,11 +333,14 @@ def examine(todo, compute, rows, save, desc="files"):
             save([k for k in part if k not in bad])
     return bad
 
-def indexed(paths, fields, compute, tags=None, desc="files", entry=None, sound=lambda known: known, flush=lambda: None, **what):
-    """What `compute(k)` gives for the file number k of `paths`, a tuple of `fields` ([(name, dtype)]); from the index where the file has not changed.
-    -> ((N,) array of key, size, time and `fields`; {k: reason} of the files where compute raised OSError or ValueError, which are tried anew each time).
-    `tags`: bytes for each file that also decide the result. `what`: JSON values that decide it for all (or `entry`: the index they give).
-    `sound(known)`: those rows of an old index that still hold; `flush()` is called before the index is written."""
+def indexed(paths, fields, compute, tags=None, desc="files", entry=None, sound=lambda known: known, flush=lambda: None,
+            **what):
+    """What `compute(k)` gives for the file number k of `paths`, a tuple of `fields` ([(name, dtype)]); from the index
+    where the file has not changed.
+    -> ((N,) array of key, size, time and `fields`; {k: reason} of the files where compute raised OSError or ValueError,
+    which are tried anew each time). `tags`: bytes for each file that also decide the result. `what`: JSON values that
+    decide it for all (or `entry`: the index they give). `sound(known)`: those rows of an old index that still hold;
+    `flush()` is called before the index is written."""
     paths = compact(paths)
     entry = entry or index_file(paths.folder, **what)
     with entry.lock() if entry else nullcontext():
@@ -315,7 +351,8 @@ def indexed(paths, fields, compute, tags=None, desc="files", entry=None, sound=l
         if len(known):
             at = np.minimum(np.searchsorted(known["key"], now["key"]), len(known) - 1)
             same = (now["size"] >= 0) & np.all([known[name][at] == now[name] for name in now.dtype.names], axis=0)
-            for k in np.array_split(np.flatnonzero(same), len(now)//BLOCK + 1): rows[k] = known[at[k]]   # in parts, to save memory
+            # in parts, to save memory
+            for k in np.array_split(np.flatnonzero(same), len(now)//BLOCK + 1): rows[k] = known[at[k]]
         def save(done):
             nonlocal known
             flush()
@@ -327,9 +364,11 @@ def indexed(paths, fields, compute, tags=None, desc="files", entry=None, sound=l
 DISK = 20e9   # bytes of decoded pixels of one corpus that are kept on disk
 
 class RowFile:
-    "Arrays of one `shape` and `dtype`, one after the other in the file `path`; may be used from many threads. Not mapped into memory: a file that loses its end gives an error and not a crash."
+    """Arrays of one `shape` and `dtype`, one after the other in the file `path`; may be used from many threads. Not
+    mapped into memory: a file that loses its end gives an error and not a crash."""
     def __init__(self, path, shape, dtype=np.uint8):
-        self.path, self.shape, self.dtype, self.bytes = Path(path), tuple(shape), np.dtype(dtype), int(np.prod(shape))*np.dtype(dtype).itemsize
+        self.path, self.shape, self.dtype, self.bytes = (Path(path), tuple(shape), np.dtype(dtype),
+                                                         int(np.prod(shape))*np.dtype(dtype).itemsize)
         self.path.touch()
         self.file = open(self.path, "r+b", buffering=0)
         self.measure()
@@ -342,7 +381,9 @@ class RowFile:
     def add(self, array):
         "Number of the row that `array` has got; -1 where it could not be written."
         row = next(self.free)
-        try: return row if os.pwrite(self.file.fileno(), np.ascontiguousarray(array, self.dtype), row*self.bytes) == self.bytes else -1
+        try:
+            return row if os.pwrite(self.file.fileno(), np.ascontiguousarray(array, self.dtype),
+                                    row*self.bytes) == self.bytes else -1
         except OSError: return -1
 
     def read(self, row):
@@ -359,8 +400,10 @@ class RowFile:
 
 # %% ../../nbs/01a_images.ipynb #91616414
 def index_images(paths, look, shape, fields=(), tags=None, desc="images", **what):
-    """The index of a corpus's images, all of `shape`. `look(k)` gives (image or None, value of each of `fields`…) of the file number k of `paths`.
-    -> ((N,) array with `row`, `pixels` (SHA-256 of the image, 32 bytes) and `fields`; {k: reason} of bad files; `RowFile` with the images, or None). See `indexed`."""
+    """The index of a corpus's images, all of `shape`. `look(k)` gives (image or None, value of each of `fields`…) of
+    the file number k of `paths`.
+    -> ((N,) array with `row`, `pixels` (SHA-256 of the image, 32 bytes) and `fields`; {k: reason} of bad files;
+    `RowFile` with the images, or None). See `indexed`."""
     paths, need = compact(paths), len(paths)*int(np.prod(shape))
     entry = index_file(paths.folder, shape=list(shape), kept=bool(need <= DISK), **what)
     keep = entry and need <= min(DISK, shutil.disk_usage(entry.path).free/2 + size_of(entry.path/"pixels"))
@@ -383,6 +426,7 @@ def stored_or(read, rows, file):
         if row[k] < 0: return read(k)
         image = file.read(row[k])
         if hashlib.sha256(image).digest().rstrip(b"\0") == pixels[k]: return image
-        warnings.warn(f"{file.path} is damaged at image {k}, which is read from its own file; delete it, it will be made anew", stacklevel=2)
+        warnings.warn(f"{file.path} is damaged at image {k}, which is read from its own file; delete it, it will be "
+                      "made anew", stacklevel=2)
         return read(k)
     return one

@@ -15,31 +15,38 @@ from ..project import progress, suggest
 from ..store import code_version, resumable_array
 
 # %% ../../nbs/01i_landmarks.ipynb #baafa03e
-MESH = (127, 234, 132, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 361, 454, 356,    # jaw, from the picture's left to its right
+# jaw, from the picture's left to its right
+MESH = (127, 234, 132, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 361, 454, 356,
         70, 63, 105, 66, 107, 336, 296, 334, 293, 300,                                         # brows
-        168, 197, 5, 4, 75, 97, 2, 326, 305,                                                   # bridge of the nose, nostrils
+        # bridge of the nose, nostrils
+        168, 197, 5, 4, 75, 97, 2, 326, 305,
         33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,                             # eyes
         61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91, 78, 82, 13, 312, 308, 317, 14, 87) # lips, outer and inner
 
-PAIRS = {127: 356, 234: 454, 132: 361, 58: 288, 172: 397, 136: 365, 149: 378, 148: 377, 70: 300, 63: 293, 105: 334, 66: 296, 107: 336, 75: 305, 97: 326,
-         33: 263, 160: 387, 158: 385, 133: 362, 153: 380, 144: 373, 61: 291, 39: 269, 37: 267, 91: 321, 84: 314, 78: 308, 82: 312, 87: 317}
+PAIRS = {127: 356, 234: 454, 132: 361, 58: 288, 172: 397, 136: 365, 149: 378, 148: 377, 70: 300, 63: 293, 105: 334,
+         66: 296, 107: 336, 75: 305, 97: 326,
+         33: 263, 160: 387, 158: 385, 133: 362, 153: 380, 144: 373, 61: 291, 39: 269, 37: 267, 91: 321, 84: 314,
+         78: 308, 82: 312, 87: 317}
 
 # %% ../../nbs/01i_landmarks.ipynb #c4cfe284
 SIDE = 192
 
 def canvas(image, margin, side=SIDE):
-    "(H, W, C) uint8 -> (RGB picture with the longer side of the `image` enlarged or reduced to `side` in the middle of a black square, scale, (x, y) of its corner)."
+    """(H, W, C) uint8 -> (RGB picture with the longer side of the `image` enlarged or reduced to `side` in the
+    middle of a black square, scale, (x, y) of its corner)."""
     h, w = image.shape[:2]
     scale, whole = side / max(h, w), round(side * (1 + 2 * margin))
     size = max(1, round(w * scale)), max(1, round(h * scale))
-    big = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA).reshape(size[1], size[0], -1)
+    big = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1
+                     else cv2.INTER_AREA).reshape(size[1], size[0], -1)
     x, y = (whole - size[0]) // 2, (whole - size[1]) // 2
     out = np.zeros((whole, whole, 3), np.uint8)
     out[y:y + size[1], x:x + size[0]] = big
     return out, scale, (x, y)
 
 def to_picture(points, scale, corner):
-    "Points (n, 2) of the canvas, in pixels from its edge, as pixels of the picture; a pixel's centre has whole numbers."
+    """Points (n, 2) of the canvas, in pixels from its edge, as pixels of the picture; a pixel's centre has whole
+    numbers."""
     return ((np.asarray(points) - corner) / scale - .5).astype(np.float32)
 
 # %% ../../nbs/01i_landmarks.ipynb #6805b67f
@@ -52,8 +59,10 @@ def installed():
 def face_mesh(confidence):
     "MediaPipe's face mesh for one face in single pictures; ImportError that says how to get it."
     if not installed():
-        raise ImportError("landmarks are found by MediaPipe, which is not installed: pip install 'rbdm_nb[landmarks]' (Python 3.9 to 3.12); "
-                          "afterwards, if cv2 cannot be imported: pip install --force-reinstall --no-deps 'opencv-python-headless<4.12'")
+        raise ImportError("landmarks are found by MediaPipe, which is not installed: pip install 'rbdm_nb[landmarks]' "
+                          "(Python 3.9 to 3.12); "
+                          "afterwards, if cv2 cannot be imported: pip install --force-reinstall --no-deps "
+                          "'opencv-python-headless<4.12'")
     from mediapipe.python.solutions.face_mesh import FaceMesh
     return FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=confidence)
 
@@ -79,10 +88,12 @@ def points_of(images, tries=TRIES):
     return points
 
 def detect(images, tries=TRIES, chunk=256, desc="landmarks"):
-    """(Points (N, 68, 2) float32, x and y in pixels, iBUG's order, NaN where no face was found; found (N,) bool) of images (N, H, W, 1 or 3) uint8.
-    `tries`: (margin, least confidence) one after the other. ImportError without MediaPipe, ValueError for images that do not fit."""
+    """(Points (N, 68, 2) float32, x and y in pixels, iBUG's order, NaN where no face was found; found (N,) bool) of
+    images (N, H, W, 1 or 3) uint8. `tries`: (margin, least confidence) one after the other. ImportError without
+    MediaPipe, ValueError for images that do not fit."""
     if len(images.shape) != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
-        raise ValueError(f"images of shape {tuple(images.shape)} and type {images.dtype}; wanted (N, H, W, 1 or 3) uint8")
+        raise ValueError(f"images of shape {tuple(images.shape)} and type {images.dtype}; wanted (N, H, W, 1 or 3) "
+                         "uint8")
     parts = [np.zeros((0, 68, 2), np.float32)]
     with progress(total=len(images), desc=desc) as bar:
         for start in range(0, len(images), chunk):
@@ -93,7 +104,8 @@ def detect(images, tries=TRIES, chunk=256, desc="landmarks"):
 
 def failures(names, found):
     "Those of the pictures `names` in which no face was found: DataFrame name, reason."
-    return pd.DataFrame([(n, f"{n}: no face found") for n, f in zip(names, found) if not f], columns=["name", "reason"], dtype=object)
+    return pd.DataFrame([(n, f"{n}: no face found") for n, f in zip(names, found) if not f], columns=["name", "reason"],
+                        dtype=object)
 
 # %% ../../nbs/01i_landmarks.ipynb #0bfbb862
 MISSING = ("nan", "skip", "error")
@@ -101,26 +113,32 @@ MISSING = ("nan", "skip", "error")
 def kept(corpus, store, tries=TRIES, chunk=256):
     "Points (N, 68, 2) float32 of the `corpus` out of `store`, found if they are not there; NaN where there is no face."
     version = importlib.metadata.version("mediapipe") if installed() else None
-    entry = store.entry("landmarks", corpus=corpus.digest, tries=tries, mesh=MESH, mediapipe=version, code=code_version("rbdm_nb.corpora.landmarks.points_of"))
+    entry = store.entry("landmarks", corpus=corpus.digest, tries=tries, mesh=MESH, mediapipe=version,
+                        code=code_version("rbdm_nb.corpora.landmarks.points_of"))
     with entry.lock():
         compute = lambda start, stop: points_of(corpus.images[start:stop], tries)
-        points = resumable_array(entry, "points", (len(corpus), 68, 2), "float32", chunk, compute, desc=f"landmarks of {corpus.corpus}")[:]
+        points = resumable_array(entry, "points", (len(corpus), 68, 2), "float32", chunk, compute,
+                                 desc=f"landmarks of {corpus.corpus}")[:]
         if not entry.complete: entry.finish(images=len(corpus), found=int(np.isfinite(points).all((1, 2)).sum()))
     return points
 
 def with_landmarks(corpus, store, missing="nan", tries=TRIES):
-    """`corpus` with `extras["landmarks"]` (N, 68, 2) float32; as it is if it has some. `missing`: what becomes of pictures in which no face is found,
-    "nan" (they keep NaN), "skip" (left out, and listed in `skipped` with a warning) or "error" (ValueError). ImportError without MediaPipe."""
+    """`corpus` with `extras["landmarks"]` (N, 68, 2) float32; as it is if it has some. `missing`: what becomes of
+    pictures in which no face is found, "nan" (they keep NaN), "skip" (left out, and listed in `skipped` with a warning)
+    or "error" (ValueError). ImportError without MediaPipe."""
     if missing not in MISSING: raise ValueError(f"missing={missing!r}{suggest(missing, MISSING)}")
     if "landmarks" in corpus.extras: return corpus
     points = kept(corpus, store, tries)
     found = np.isfinite(points).all((1, 2))
     whole = replace(corpus, extras={**corpus.extras, "landmarks": points})
     if missing == "nan" or found.all(): return whole
-    gone = Problems(failures(corpus.names, found).itertuples(index=False, name=None)).settle(missing, f"{corpus.corpus} {corpus.split}")
+    gone = Problems(failures(corpus.names,
+                             found).itertuples(index=False, name=None)).settle(missing, f"{corpus.corpus} "
+                                                                                        f"{corpus.split}")
     return replace(whole[found], skipped=pd.concat([corpus.skipped, gone], ignore_index=True))
 
 # %% ../../nbs/01i_landmarks.ipynb #11b63bbb
 def normalised_error(points, truth):
-    "(N,) mean distance between points and truth (N, 68, 2), as a share of the true distance of the outer corners of the eyes; NaN where there are no points."
+    """(N,) mean distance between points and truth (N, 68, 2), as a share of the true distance of the outer corners
+    of the eyes; NaN where there are no points."""
     return np.linalg.norm(points - truth, axis=2).mean(1) / np.linalg.norm(truth[:, 36] - truth[:, 45], axis=1)

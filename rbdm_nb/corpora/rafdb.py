@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['CODES', 'LISTS', 'IMAGES', 'POINTS', 'BY_CODE', 'PUBLISHED', 'DESCRIPTION', 'LINE', 'MAX_LIST', 'FIELDS', 'FIVE',
-           'THIRTY_SEVEN', 'PLACES', 'RELEASES', 'find', 'label_of', 'drop_repeats', 'read_list', 'read_tables',
-           'read_folders', 'read_index', 'label_counts', 'read_manual', 'annotations', 'read_points', 'read_boxes',
-           'on_its_side', 'similarity', 'photo', 'align', 'write_basic', 'write_folders', 'fake', 'load',
+           'THIRTY_SEVEN', 'PLACES', 'RELEASES', 'find', 'published', 'label_of', 'drop_repeats', 'read_list',
+           'read_tables', 'read_folders', 'read_index', 'label_counts', 'read_manual', 'annotations', 'read_points',
+           'read_boxes', 'on_its_side', 'similarity', 'photo', 'align', 'write_basic', 'write_folders', 'fake', 'load',
            'read_annotations', 'upright', 'check', 'check_annotations']
 
 # %% ../../nbs/01h_rafdb.ipynb #baadf315
@@ -45,6 +45,10 @@ def find(root):
         if any((base / "train" / str(code)).is_dir() for code in range(1, 8)): return "folders", base
     raise FileNotFoundError(f"rafdb: neither basic/EmoLabel/{LISTS[0]} nor DATASET/train/1 to 7 in {root}")
 
+def published():
+    "Images of each expression, all splits together: Series indexed by class."
+    return pd.DataFrame(PUBLISHED).sum(axis=1)
+
 # %% ../../nbs/01h_rafdb.ipynb #fb87627b
 LINE = re.compile(r"((train|test)_\d{4,5})\.jpg\s+([1-7])")
 MAX_LIST = 10_000_000   # bytes; the real one has 280,000
@@ -63,24 +67,33 @@ def read_list(root, path, images, problems):
     "Index (FIELDS) of the pictures named in the list of labels `path`; unusable lines go to `problems`."
     base, rows = os.path.relpath(path.parent.parent, root).replace(os.sep, "/"), []
     with open(inside(root, os.path.relpath(path, root)), "rb") as f: data = f.read(MAX_LIST + 1)
-    if len(data) > MAX_LIST: raise ValueError(f"rafdb: {path} has over {MAX_LIST:,} bytes; it is no list of some thousand names")
+    if len(data) > MAX_LIST:
+        raise ValueError(f"rafdb: {path} has over {MAX_LIST:,} bytes; it is no list of some thousand names")
     for k, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
         if not line.strip(): continue
         text, where = line.decode("ascii", "replace").strip(), f"{path.name} line {k}"
-        if found := LINE.fullmatch(text): rows.append((found[1], found[2], label_of(found[3]), f"{base}/Image/{images}/{found[1]}{IMAGES[images]}", where))
-        else: problems.add(text[:40], f"{where}: a name (train_00001.jpg) and a code from 1 to 7 expected, found {text[:40]!r}")
+        if found := LINE.fullmatch(text):
+            rows.append((found[1], found[2], label_of(found[3]), f"{base}/Image/{images}/{found[1]}{IMAGES[images]}",
+                         where))
+        else:
+            problems.add(text[:40], f"{where}: a name (train_00001.jpg) and a code from 1 to 7 expected, found "
+                                    f"{text[:40]!r}")
     return drop_repeats(pd.DataFrame(rows, columns=FIELDS), problems)
 
 # %% ../../nbs/01h_rafdb.ipynb #b871bf16
 def read_tables(root, base, split, problems):
     "{file name: label} from the table of a split, None where there is none; unusable rows go to `problems`."
-    path = next((d / f"{split}_labels.csv" for d in (root, base, base / split) if (d / f"{split}_labels.csv").is_file()), None)
+    path = next((d / f"{split}_labels.csv" for d in (root, base, base / split)
+                 if (d / f"{split}_labels.csv").is_file()), None)
     if path is None: return None
     table, labels = read_csv(inside(root, os.path.relpath(path, root)), ("image", "label"), problems), {}
     for line, name, code in zip(table.index, table["image"].str.strip(), table["label"].str.strip()):
         where = f"{path.name} line {line}"
-        if code not in ("1", "2", "3", "4", "5", "6", "7"): problems.add(name, f"{where}: code {code!r}; codes are 1 to 7")
-        elif labels.setdefault(name, label_of(code)) != label_of(code): problems.add(name, f"{where}: {name} has another label in an earlier line"); labels[name] = None
+        if code not in ("1", "2", "3", "4", "5", "6", "7"):
+            problems.add(name, f"{where}: code {code!r}; codes are 1 to 7")
+        elif labels.setdefault(name, label_of(code)) != label_of(code):
+            problems.add(name, f"{where}: {name} has another label in an earlier line")
+            labels[name] = None
     return labels
 
 def read_folders(root, base, problems):
@@ -93,24 +106,31 @@ def read_folders(root, base, problems):
                 file, label = os.path.normpath(f"{below}/{split}/{code}/{name}").replace(os.sep, "/"), label_of(code)
                 seen.add(name)
                 if said is not None and name not in said: problems.add(file, f"{file}: not in {split}_labels.csv")
-                elif said is not None and said[name] != label: problems.add(file, f"{file}: {EXPRESSIONS[label]} by its folder, but not in {split}_labels.csv")
+                elif said is not None and said[name] != label:
+                    problems.add(file, f"{file}: {EXPRESSIONS[label]} by its folder, but not in {split}_labels.csv")
                 else: rows.append((f"{Path(name).stem.removesuffix('_aligned')}", split, label, file, file))
-        for name in sorted(set(said or ()) - seen): problems.add(name, f"{split}_labels.csv: picture {name!r:.60} not found in {below}/{split}/1 to 7")
+        for name in sorted(set(said or ()) - seen):
+            problems.add(name, f"{split}_labels.csv: picture {name!r:.60} not found in {below}/{split}/1 to 7")
     return drop_repeats(pd.DataFrame(sorted(rows, key=lambda r: (r[1] != "train", r[0])), columns=FIELDS), problems)
 
 # %% ../../nbs/01h_rafdb.ipynb #7f160ec0
 def read_index(root, images="aligned", valid_share=.1, split_seed=0, problems=None):
     "(Index with a row a picture: FIELDS; \"basic\" or \"folders\"). Unusable rows go to `problems` (None: ValueError)."
-    (release, place), root, found = find(root), corpus_folder(root, "rafdb"), Problems() if problems is None else problems
+    (release, place), root, found = (find(root), corpus_folder(root, "rafdb"), Problems() if problems is None
+                                     else problems)
     if images not in IMAGES: raise ValueError(f"images={images!r}{suggest(images, IMAGES)}")
-    if release == "folders" and images == "original": raise ValueError(f"rafdb: {place} has aligned pictures only; the original ones are in the form with basic/Image/original")
-    if not 0 <= valid_share < 1: raise ValueError(f"valid_share={valid_share}: a share of the training pictures, from 0 to less than 1")
+    if release == "folders" and images == "original":
+        raise ValueError(f"rafdb: {place} has aligned pictures only; the original ones are in the form with "
+                         "basic/Image/original")
+    if not 0 <= valid_share < 1:
+        raise ValueError(f"valid_share={valid_share}: a share of the training pictures, from 0 to less than 1")
     index = read_list(root, place, images, found) if release == "basic" else read_folders(root, place, found)
     if problems is None: found.settle("error", "rafdb")
     if not len(index): raise ValueError(f"rafdb: no usable label in {place}")
     train = index["split"] == "train"
     parts = divide(index["stem"][train].to_numpy(), index["label"][train].to_numpy(), valid_share, 0, split_seed)
-    return index.assign(split=index["split"].mask(train, pd.Series(parts, index.index[train], dtype=object))).reset_index(drop=True), release
+    return index.assign(split=index["split"].mask(train, pd.Series(parts, index.index[train],
+                                                                   dtype=object))).reset_index(drop=True), release
 
 def label_counts(root, images="aligned", valid_share=.1, split_seed=0):
     "Images per split and expression by the labels alone: DataFrame split x class; options as in `load`."
@@ -132,7 +152,8 @@ def annotations(index, base, part, ending):
 
 def read_points(root, base, index, part, problems):
     "(Points (N, 5 or 37, 2), NaN where a file is missing or damaged; attributes (N, 3), for \"manual\"; mask of good rows)."
-    if part == "auto": reader, ending = lambda path, name: (read_numbers(path, name, [2] * POINTS["auto"]), None), "_auto_attri"
+    if part == "auto":
+        reader, ending = lambda path, name: (read_numbers(path, name, [2] * POINTS["auto"]), None), "_auto_attri"
     else: reader, ending = read_manual, "_manu_attri"
     found, good = read_beside(root, annotations(index, base, part, ending), reader, problems, needed=True)
     points, attributes = np.full((len(index), POINTS[part], 2), np.nan), np.full((len(index), 3), -1, np.int8)
@@ -143,7 +164,8 @@ def read_points(root, base, index, part, problems):
 
 def read_boxes(root, base, index, problems):
     "(Boxes (N, 4): x, y, width, height, NaN where missing or damaged; mask of good rows)."
-    found, good = read_beside(root, annotations(index, base, "boundingbox", "_boundingbox"), lambda path, name: read_numbers(path, name, [4])[0], problems, needed=True)
+    found, good = read_beside(root, annotations(index, base, "boundingbox", "_boundingbox"), lambda path,
+                              name: read_numbers(path, name, [4])[0], problems, needed=True)
     edges = np.array([b or [np.nan] * 4 for b in found]).reshape(-1, 4)
     return np.concatenate([edges[:, :2], edges[:, 2:] - edges[:, :2]], 1), good
 
@@ -154,9 +176,11 @@ def on_its_side(path):
     except Exception: return False
 
 # %% ../../nbs/01h_rafdb.ipynb #8570ce91
-FIVE = ((36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47), (30,), (48,), (54,))      # the five points from the 68 of a built-in face
+# the five points from the 68 of a built-in face
+FIVE = ((36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47), (30,), (48,), (54,))
 THIRTY_SEVEN = (*range(17, 27), *range(36, 48), 30, 31, 35, *range(48, 60))
-PLACES = np.array([(31, 38), (69, 38), (50, 76)], float)                              # eyes and middle of the mouth in the aligned picture
+# eyes and middle of the mouth in the aligned picture
+PLACES = np.array([(31, 38), (69, 38), (50, 76)], float)
 
 def similarity(points, places):
     "(2, 3) matrix of the turn, scale and shift that brings `points` (n, 2) nearest to `places`, by least squares."
@@ -176,12 +200,14 @@ def photo(k, split="train", seed=0):
     points = face_landmarks(drawn, size) + np.float32([left, top])
     low, high = points.min(0), points.max(0)
     grown = (high - low) * (.08, .12)
-    return code, picture, points, np.r_[np.maximum(low - grown, 0), np.minimum(high + grown, np.array(picture.shape[1::-1]) - 1)]
+    return code, picture, points, np.r_[np.maximum(low - grown, 0),
+                                        np.minimum(high + grown, np.array(picture.shape[1::-1]) - 1)]
 
 def align(picture, points):
     "The aligned form (100, 100, 3) of a picture with 68 landmarks."
     anchors = np.array([points[list(FIVE[0])].mean(0), points[list(FIVE[1])].mean(0), points[[48, 54]].mean(0)])
-    return cv2.warpAffine(picture, similarity(anchors, PLACES), (100, 100), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT)
+    return cv2.warpAffine(picture, similarity(anchors, PLACES), (100, 100), flags=cv2.INTER_AREA,
+                          borderMode=cv2.BORDER_REFLECT)
 
 # %% ../../nbs/01h_rafdb.ipynb #31aa2f16
 def write_basic(out, stem, code, picture, points, box, g):
@@ -211,8 +237,10 @@ def fake(out, n=140, seed=0, release="basic"):
     if release not in RELEASES: raise ValueError(f"release={release!r}{suggest(release, RELEASES)}")
     if n < 5: raise ValueError(f"n={n}: at least 5 pictures, one of them for testing")
     out, lines = Path(out), {"train": "", "test": ""}
-    if (out / "basic").exists() or (out / "DATASET").exists(): raise FileExistsError(f"{out} holds a RAF-DB already; choose another folder")
-    for part in ("EmoLabel", "Image/original", "Image/aligned", "Annotation/manual", "Annotation/auto", "Annotation/boundingbox") if release == "basic" else ():
+    if (out / "basic").exists() or (out / "DATASET").exists():
+        raise FileExistsError(f"{out} holds a RAF-DB already; choose another folder")
+    for part in ("EmoLabel", "Image/original", "Image/aligned", "Annotation/manual", "Annotation/auto",
+                 "Annotation/boundingbox") if release == "basic" else ():
         (out / "basic" / part).mkdir(parents=True)
     for k in progress(range(n), desc="fake rafdb"):
         split, k = ("test", k - (n - n // 5)) if k >= n - n // 5 else ("train", k)
@@ -224,45 +252,61 @@ def fake(out, n=140, seed=0, release="basic"):
     return out
 
 # %% ../../nbs/01h_rafdb.ipynb #ae6319a9
-def load(root, split="train", images="aligned", landmarks="none", attributes=False, crop="box", margin=0., valid_share=.1, split_seed=0,
+def load(root, split="train", images="aligned", landmarks="none", attributes=False, crop="box", margin=0.,
+         valid_share=.1, split_seed=0,
          image_size=None, channels=None, on_bad="error"):
-    """RAF-DB from the folder `root` as a Corpus, classes EXPRESSIONS (none is contempt). `images`: "aligned" or "original"; these are cut to their box
-    (`crop`: "box" or "none"), wider by `margin`. `landmarks`: "none", "manual" (5) or "auto" (37), of original images only. `valid_share`, `split_seed`: see `read_index`.
-    `extras`: "landmarks" (N, 5 or 37, 2) float32 pixels; with `attributes` "gender", "race", "age" (N,) int8, in RAF-DB's codes.
-    FileNotFoundError for missing lists, pictures, annotations and splits; ValueError for damaged files and unknown options."""
+    """RAF-DB from the folder `root` as a Corpus, classes EXPRESSIONS (none is contempt). `images`: "aligned" or
+    "original"; these are cut to their box (`crop`: "box" or "none"), wider by `margin`. `landmarks`: "none", "manual"
+    (5) or "auto" (37), of original images only. `valid_share`, `split_seed`: see `read_index`. `extras`: "landmarks"
+    (N, 5 or 37, 2) float32 pixels; with `attributes` "gender", "race", "age" (N,) int8, in RAF-DB's codes.
+    FileNotFoundError for missing lists, pictures, annotations and splits; ValueError for damaged files and unknown
+    options."""
     problems, root = Problems(), corpus_folder(root, "rafdb")
     problems.settle(on_bad, "rafdb")
-    for value, known, what in ((split, SPLITS, "split"), (landmarks, ("none", *POINTS), "landmarks"), (crop, ("box", "none"), "crop")):
+    for value, known, what in ((split, SPLITS, "split"), (landmarks, ("none", *POINTS), "landmarks"),
+                               (crop, ("box", "none"), "crop")):
         if value not in known: raise ValueError(f"{what}={value!r}{suggest(value, known)}")
-    if landmarks != "none" and images == "aligned": raise ValueError(f"rafdb: the {POINTS[landmarks]} points belong to the original pictures, not to aligned ones; give images=\"original\"")
+    if landmarks != "none" and images == "aligned":
+        raise ValueError(f"rafdb: the {POINTS[landmarks]} points belong to the original pictures, not to aligned ones; "
+                         "give images=\"original\"")
     index, release = read_index(root, images, valid_share, split_seed, problems)
     if on_bad == "error": problems.settle(on_bad, "rafdb labels")
     index = index[index["split"] == split]
-    if not len(index): raise FileNotFoundError(f"rafdb: {root} has no {split} split" + f"; valid_share={valid_share} makes one of the training pictures" * (split == "valid"))
-    if attributes and release == "folders": raise ValueError("rafdb: attributes are in basic/Annotation/manual, which this copy does not have")
+    if not len(index):
+        raise FileNotFoundError(f"rafdb: {root} has no {split} split"
+                                + f"; valid_share={valid_share} makes one of the training pictures"
+                                * (split == "valid"))
+    if attributes and release == "folders":
+        raise ValueError("rafdb: attributes are in basic/Annotation/manual, which this copy does not have")
     points, extras, boxes, good = read_annotations(root, index, images, landmarks, attributes, crop, problems)
     paths = within(root, index["file"], problems)
     rows = np.flatnonzero(good & [path is not None for path in paths])
     if boxes is not None or points is not None: rows = upright(rows, paths, index, problems)
-    pictures, windows, whole = read_faces([paths[k] for k in rows], list(index["file"].iloc[rows]), problems, None if boxes is None else widened(boxes[rows], margin),
+    pictures, windows, whole = read_faces([paths[k] for k in rows], list(index["file"].iloc[rows]), problems, None
+                                          if boxes is None else widened(boxes[rows], margin),
                                           image_size, channels, f"rafdb {split}")
     rows, windows = rows[whole], windows[whole]
     extras = {k: v[rows] for k, v in extras.items()}
     if points is not None: extras["landmarks"] = move(points[rows], windows, pictures.shape[1])
     names = [os.path.basename(f) for f in index["file"].iloc[rows]]
-    return Corpus(pictures, index["label"].iloc[rows], EXPRESSIONS, names, split, "rafdb", problems.settle(on_bad, f"rafdb {split}"), extras)
+    return Corpus(pictures, index["label"].iloc[rows], EXPRESSIONS, names, split, "rafdb",
+                  problems.settle(on_bad, f"rafdb {split}"), extras)
 
 # %% ../../nbs/01h_rafdb.ipynb #e185b84d
 def read_annotations(root, index, images, landmarks, attributes, crop, problems):
     "(Points or None, {attribute: codes}, boxes or None, mask of rows without damage), what `load` asks for."
-    base, good, points, extras, boxes = index["file"].iloc[0].split("/Image/")[0], np.ones(len(index), bool), None, {}, None
+    base, good, points, extras, boxes = (index["file"].iloc[0].split("/Image/")[0], np.ones(len(index), bool), None,
+                                         {}, None)
     if landmarks != "none": points, codes, good = read_points(root, base, index, landmarks, problems)
     if attributes:
-        if landmarks != "manual": _, codes, whole = read_points(root, base, index, "manual", problems); good = good & whole
+        if landmarks != "manual":
+            _, codes, whole = read_points(root, base, index, "manual", problems)
+            good = good & whole
         extras = {what: codes[:, k] for k, what in enumerate(("gender", "race", "age"))}
     if images == "original" and crop == "box":
         if not (Path(root) / base / "Annotation" / "boundingbox").is_dir():
-            raise FileNotFoundError(f"rafdb: no {base}/Annotation/boundingbox in {root} (RAF-DB has it since version 1.1); crop=\"none\" takes the middle of each picture")
+            raise FileNotFoundError(f"rafdb: no {base}/Annotation/boundingbox in {root} (RAF-DB has it since version "
+                                    "1.1); crop=\"none\" takes the middle of each picture")
         boxes, whole = read_boxes(root, base, index, problems)
         good = good & whole
     return points, extras, boxes, good
@@ -270,14 +314,18 @@ def read_annotations(root, index, images, landmarks, attributes, crop, problems)
 def upright(rows, paths, index, problems):
     "Those of `rows` whose picture is not stored on its side; the others go to `problems`."
     turned = np.array([on_its_side(paths[k]) for k in rows], bool)
-    for k in rows[turned]: problems.add(index["file"].iloc[k], f"{index['file'].iloc[k]}: stored on its side (EXIF orientation), so it is unknown where its points and box are; crop=\"none\" without landmarks needs neither")
+    for k in rows[turned]:
+        problems.add(index["file"].iloc[k],
+                     f"{index['file'].iloc[k]}: stored on its side (EXIF orientation), so it is unknown where its "
+                     "points and box are; crop=\"none\" without landmarks needs neither")
     return rows[~turned]
 
 # %% ../../nbs/01h_rafdb.ipynb #e92b2c19
 def check(root, images=None):
     "The `Check` of the RAF-DB in `root`, by opening every picture and annotation; `images`: \"aligned\", \"original\", or None for those that are there."
     release, place = find(root)
-    there = [i for i in IMAGES if release == "folders" and i == "aligned" or release == "basic" and (place.parent.parent / "Image" / i).is_dir()]
+    there = [i for i in IMAGES if release == "folders" and i == "aligned" or release == "basic"
+             and (place.parent.parent / "Image" / i).is_dir()]
     if images and images not in there: raise FileNotFoundError(f"rafdb: no {images} pictures in {root}")
     problems, counts = Problems(), {}
     crop = "box" if release == "basic" and (place.parent.parent / "Annotation" / "boundingbox").is_dir() else "none"
@@ -292,9 +340,11 @@ def check(root, images=None):
     if release == "basic": check_annotations(corpus_folder(root, "rafdb"), place.parent.parent, problems)
     table = pd.DataFrame(counts, pd.Index(EXPRESSIONS, name="class")).T.rename_axis("split").astype(int)
     bad = pd.DataFrame(problems, columns=["name", "reason"], dtype=object).drop_duplicates(ignore_index=True)
-    notes = [f"pictures: {', '.join([images] if images else there) or 'none'}", f"{table.to_numpy().sum():,} can be used (published: 15,339)"]
+    notes = [f"pictures: {', '.join([images] if images else there) or 'none'}",
+             f"{table.to_numpy().sum():,} can be used (published: 15,339)"]
     published = pd.DataFrame(PUBLISHED).T.reindex(columns=EXPRESSIONS, fill_value=0).rename_axis("split")
-    return Check(f"RAF-DB, {'basic' if release == 'basic' else 'aligned pictures in folders'}", table, published, bad, notes)
+    return Check(f"RAF-DB, {'basic' if release == 'basic' else 'aligned pictures in folders'}", table, published, bad,
+                 notes)
 
 def check_annotations(root, base, problems):
     "Adds every damaged or missing annotation of the kinds that the basic form in `base` has to `problems`."

@@ -6,12 +6,11 @@ __all__ = ['SOURCES', 'COMBINATIONS', 'occlusion', 'rise_mask', 'rise', 'superpi
 
 # %% ../../nbs/03c_functions.ipynb #1e633e02
 import importlib.metadata, inspect
-import cv2, numpy as np, zarr
+import cv2, numpy as np
 from lime.lime_image import LimeImageExplainer
 from skimage.segmentation import slic
-from ..masking import resize_relevance
+from .relevance import Maps, resize_relevance
 from ..project import progress, suggest
-from .relevance import Maps
 from ..reproducibility import numerics, rng
 from ..store import code_version, resumable_array
 
@@ -19,20 +18,25 @@ from ..store import code_version, resumable_array
 def _images(images):
     "`images` as an array (N, H, W, C), uint8 or floating point and finite; `TypeError` or `ValueError` else."
     images = np.asarray(images)
-    if images.dtype != np.uint8 and images.dtype.kind != "f": raise TypeError(f"images are {images.dtype}; give uint8 or floating point, whichever the function takes")
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise TypeError(f"images are {images.dtype}; give uint8 or floating point, whichever the function takes")
     if images.ndim != 4 or not images[:1].size and len(images):
-        raise ValueError(f"images have shape {images.shape}, not (N, H, W, C); a single image is images[None], grey ones are images[..., None]")
+        raise ValueError(f"images have shape {images.shape}, not (N, H, W, C); a single image is images[None], grey "
+                         "ones are images[..., None]")
     bad = [k for k, image in enumerate(images) if not np.isfinite(image).all()]
     if bad: raise ValueError(f"images {bad[:5]} hold NaN or infinite values")
     return images
 
 def _scores(predict, images):
     "Scores (n, classes) float64 that `predict` gives; `ValueError` if they have another shape or are not finite."
-    scores, want = np.asarray(predict(images)), f"it must give scores (N, classes), as predict_proba or logits, for images (N, H, W, C)"
+    scores, want = (np.asarray(predict(images)),
+                    "it must give scores (N, classes), as predict_proba or logits, for images (N, H, W, C)")
     if scores.dtype.kind not in "fiu" or scores.ndim != 2 or len(scores) != len(images) or not scores.size:
         raise ValueError(f"the function gave {scores.dtype} of shape {scores.shape} for {len(images)} images; {want}")
     bad = ~np.isfinite(scores).all(1)
-    if bad.any(): raise ValueError(f"the function gave NaN or infinite scores for {bad.sum()} of {len(images)} images; log-probabilities of 0 are such, probabilities or logits are not")
+    if bad.any():
+        raise ValueError(f"the function gave NaN or infinite scores for {bad.sum()} of {len(images)} images; "
+                         "log-probabilities of 0 are such, probabilities or logits are not")
     return scores.astype("float64")
 
 # %% ../../nbs/03c_functions.ipynb #d7a5c1a0
@@ -41,7 +45,8 @@ def _as_type(x, image):
     return np.rint(x).clip(0, 255).astype("uint8") if image.dtype == np.uint8 else np.asarray(x, image.dtype)
 
 def _perturbed_scores(predict, image, perturb, count, batch_size, tick):
-    "Scores (1 + count, classes) of `image` and of `perturb(k)` for k in range(count), `batch_size` at once; `tick(n)` after each batch."
+    """Scores (1 + count, classes) of `image` and of `perturb(k)` for k in range(count), `batch_size` at once;
+    `tick(n)` after each batch."""
     if batch_size < 1: raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     parts = []
     for first in range(-1, count, batch_size):
@@ -49,12 +54,15 @@ def _perturbed_scores(predict, image, perturb, count, batch_size, tick):
         parts.append(_scores(predict, np.stack([_as_type(image if k < 0 else perturb(k), image) for k in numbers])))
         tick(len(numbers))
     classes = {part.shape[1] for part in parts}
-    if len(classes) > 1: raise ValueError(f"the function gave scores for {' and '.join(map(str, sorted(classes)))} classes; it must give all classes' scores for any images")
+    if len(classes) > 1:
+        raise ValueError(f"the function gave scores for {' and '.join(map(str, sorted(classes)))} classes; it must "
+                         "give all classes' scores for any images")
     return np.concatenate(parts)
 
 def _chosen(target, scores):
     "`target`, or the class of the largest of an image's `scores` where it is None."
-    if target is not None and not 0 <= target < len(scores): raise ValueError(f"target must be a class from 0 to {len(scores) - 1}, got {target}")
+    if target is not None and not 0 <= target < len(scores):
+        raise ValueError(f"target must be a class from 0 to {len(scores) - 1}, got {target}")
     return int(scores.argmax()) if target is None else target
 
 # %% ../../nbs/03c_functions.ipynb #f105b790
@@ -62,11 +70,14 @@ def _targets(target, n):
     "`target` as a list of n classes, None for the function's own choice."
     if target is None: return [None]*n
     target = np.asarray(target)
-    if target.dtype.kind not in "iu" or target.shape not in ((), (n,)): raise ValueError(f"target must be None, one class or {n} classes as integers, got {target.dtype} of shape {target.shape}")
+    if target.dtype.kind not in "iu" or target.shape not in ((), (n,)):
+        raise ValueError(f"target must be None, one class or {n} classes as integers, got {target.dtype} of shape "
+                         f"{target.shape}")
     return np.broadcast_to(target, n).tolist()
 
 def _each(one, predict, images, target, tick, **options):
-    "(relevance (N, H, W) float32, scores (N, classes) float64) of checked `images`: `one(predict, image, target, tick, **options)` each."
+    """(relevance (N, H, W) float32, scores (N, classes) float64) of checked `images`: `one(predict, image, target,
+    tick, **options)` each."""
     found = [one(predict, image, t, tick, **options) for image, t in zip(images, _targets(target, len(images)))]
     relevance, scores = zip(*found) if found else (np.zeros(images.shape[:3]), np.zeros((0, 0)))
     return np.asarray(relevance, "float32"), np.asarray(scores)
@@ -74,14 +85,18 @@ def _each(one, predict, images, target, tick, **options):
 def _fill(fill, image):
     "Colour (C,) that hides pixels of `image`: `fill`, or for None the image's mean."
     if fill is None: return image.mean((0, 1), dtype="float64")
-    if np.shape(fill) not in ((), image.shape[-1:]): raise ValueError(f"fill must be None, a number or {image.shape[-1]} numbers, got {fill!r}")
+    if np.shape(fill) not in ((), image.shape[-1:]):
+        raise ValueError(f"fill must be None, a number or {image.shape[-1]} numbers, got {fill!r}")
     return np.broadcast_to(np.asarray(fill, "float64"), image.shape[-1:])
 
 # %% ../../nbs/03c_functions.ipynb #af8ef9a2
 def _windows(shape, window, stride):
     "(rows, columns) slices of all windows on an image of `shape`; together they cover every pixel."
-    if not 1 <= window <= min(shape): raise ValueError(f"window must be from 1 to {min(shape)} pixels, the image's shorter side, got {window}")
-    if not 1 <= stride <= window: raise ValueError(f"stride must be from 1 to the window's {window} pixels, or some pixels are never hidden; got {stride}")
+    if not 1 <= window <= min(shape):
+        raise ValueError(f"window must be from 1 to {min(shape)} pixels, the image's shorter side, got {window}")
+    if not 1 <= stride <= window:
+        raise ValueError(f"stride must be from 1 to the window's {window} pixels, or some pixels are never hidden; got "
+                         f"{stride}")
     starts = lambda side: sorted({*range(0, side - window + 1, stride), side - window})
     return [(slice(y, y + window), slice(x, x + window)) for y in starts(shape[0]) for x in starts(shape[1])]
 
@@ -101,19 +116,22 @@ def _occlusion(predict, image, target, tick, window, stride, fill, batch_size):
 
 # %% ../../nbs/03c_functions.ipynb #c50282aa
 def occlusion(predict, images, target=None, window:int=8, stride:int=4, fill=None, batch_size:int=64) -> np.ndarray:
-    """Relevance (N, H, W) float32 of images (N, H, W, C) for any `predict`: drop of the score when a window hides a pixel (Zeiler and Fergus 2014).
+    """Relevance (N, H, W) float32 of images (N, H, W, C) for any `predict`: drop of the score when a window hides a
+    pixel (Zeiler and Fergus 2014).
 
-    `target`: None for the largest score of each image, a class, or (N,) classes. `window`, `stride` in pixels; `fill`: the
-    colour that hides, a number or one a channel, None for the image's mean. At most `batch_size` changed images at once.
-    `TypeError` or `ValueError` for images, scores or options that do not fit."""
+    `target`: None for the largest score of each image, a class, or (N,) classes. `window`, `stride` in pixels; `fill`:
+    the colour that hides, a number or one a channel, None for the image's mean. At most `batch_size` changed images at
+    once. `TypeError` or `ValueError` for images, scores or options that do not fit."""
     images = _images(images)
     steps = 1 + len(_windows(images.shape[1:3], window, stride))
     with progress(total=len(images)*steps, desc="occlusion") as bar:
-        return _each(_occlusion, predict, images, target, bar.update, window=window, stride=stride, fill=fill, batch_size=batch_size)[0]
+        return _each(_occlusion, predict, images, target, bar.update, window=window, stride=stride, fill=fill,
+                     batch_size=batch_size)[0]
 
 # %% ../../nbs/03c_functions.ipynb #5dca4409
 def rise_mask(k:int, shape, cells:int=7, keep:float=0.5, seed:int=0) -> np.ndarray:
-    "Mask number `k` of RISE, `shape` (H, W), float32 from 0 (hidden) to 1 (kept); each pixel's mean over all masks is `keep`."
+    """Mask number `k` of RISE, `shape` (H, W), float32 from 0 (hidden) to 1 (kept); each pixel's mean over all masks
+    is `keep`."""
     draw, side = rng(seed, "rise", k), -(-np.array(shape)//cells)
     grid = (draw.random((cells, cells)) < keep).astype("float32")
     y, x = draw.integers(0, side)
@@ -123,23 +141,30 @@ def rise_mask(k:int, shape, cells:int=7, keep:float=0.5, seed:int=0) -> np.ndarr
 def _rise(predict, image, target, tick, masks, cells, keep, seed, fill, batch_size):
     "One image of `rise`: (map (H, W), scores (classes,))."
     if masks < 1: raise ValueError(f"masks must be at least 1, got {masks}")
-    if not 1 <= cells <= min(image.shape[:2]): raise ValueError(f"cells must be from 1 to {min(image.shape[:2])}, the image's shorter side in pixels, got {cells}")
+    if not 1 <= cells <= min(image.shape[:2]):
+        raise ValueError(f"cells must be from 1 to {min(image.shape[:2])}, the image's shorter side in pixels, got "
+                         f"{cells}")
     if not 0 < keep <= 1: raise ValueError(f"keep is a probability above 0, got {keep}")
     colour, mask = _fill(fill, image), lambda k: rise_mask(k, image.shape[:2], cells, keep, seed)
-    scores = _perturbed_scores(predict, image, lambda k: colour + mask(k)[..., None]*(image - colour), masks, batch_size, tick)
+    scores = _perturbed_scores(predict, image, lambda k: colour + mask(k)[..., None]*(image - colour), masks,
+                               batch_size, tick)
     chosen, total = _chosen(target, scores[0]), np.zeros(image.shape[:2])
     for k in range(masks): total += scores[k + 1, chosen]*mask(k)
     return total/(masks*keep), scores[0]
 
 # %% ../../nbs/03c_functions.ipynb #b5eb7fc6
-def rise(predict, images, target=None, masks:int=1000, cells:int=7, keep:float=0.5, seed:int=0, fill=None, batch_size:int=64) -> np.ndarray:
-    """Relevance (N, H, W) float32 of images (N, H, W, C) for any `predict`: mean score of the randomly masked images that show a pixel (Petsiuk et al. 2018).
+def rise(predict, images, target=None, masks:int=1000, cells:int=7, keep:float=0.5, seed:int=0, fill=None,
+         batch_size:int=64) -> np.ndarray:
+    """Relevance (N, H, W) float32 of images (N, H, W, C) for any `predict`: mean score of the randomly masked images
+    that show a pixel (Petsiuk et al. 2018).
 
-    `masks` of `cells` × `cells` squares, each kept with probability `keep`; mask k depends on (`seed`, k) alone. `fill`: the
-    colour of hidden pixels, None for the image's mean, 0 for the paper's formula to the letter. `target`, `batch_size`, errors as in `occlusion`."""
+    `masks` of `cells` × `cells` squares, each kept with probability `keep`; mask k depends on (`seed`, k) alone.
+    `fill`: the colour of hidden pixels, None for the image's mean, 0 for the paper's formula to the letter. `target`,
+    `batch_size`, errors as in `occlusion`."""
     images = _images(images)
     with progress(total=len(images)*(1 + masks), desc="RISE") as bar:
-        return _each(_rise, predict, images, target, bar.update, masks=masks, cells=cells, keep=keep, seed=seed, fill=fill, batch_size=batch_size)[0]
+        return _each(_rise, predict, images, target, bar.update, masks=masks, cells=cells, keep=keep, seed=seed,
+                     fill=fill, batch_size=batch_size)[0]
 
 # %% ../../nbs/03c_functions.ipynb #d824d803
 class _Sampling(LimeImageExplainer):
@@ -148,23 +173,29 @@ class _Sampling(LimeImageExplainer):
         data = self.random_state.randint(0, 2, num_samples*(segments.max() + 1)).reshape(num_samples, -1)
         data[0] = 1
         batches = [data[first:first + batch_size] for first in range(0, num_samples, batch_size)]
-        return data, np.concatenate([classifier_fn(np.where(on[:, segments, None] == 1, image, fudged_image)) for on in batches])
+        return data, np.concatenate([classifier_fn(np.where(on[:, segments, None] == 1, image, fudged_image))
+                                     for on in batches])
 
 def superpixels(image, segments) -> np.ndarray:
-    """Superpixels (H, W) int, numbered from 0, of an image (H, W, 3): about `segments` of them by SLIC, or what the function `segments` gives.
+    """Superpixels (H, W) int, numbered from 0, of an image (H, W, 3): about `segments` of them by SLIC, or what the
+    function `segments` gives.
 
     Either gets the image scaled to 0 … 1: by 255 if uint8, else by its own smallest and largest value."""
     low, high = (0, 255) if image.dtype == np.uint8 else (image.min(), image.max())
     scaled = (image - low)/max(high - low, np.finfo("float32").tiny)
-    found = np.asarray(segments(scaled) if callable(segments) else slic(scaled, n_segments=segments, compactness=30, start_label=0))
-    if found.shape != image.shape[:2] or found.dtype.kind not in "iu": raise ValueError(f"segments gave {found.dtype} of shape {found.shape}; it must give integers {image.shape[:2]}")
+    found = np.asarray(segments(scaled) if callable(segments)
+                       else slic(scaled, n_segments=segments, compactness=30, start_label=0))
+    if found.shape != image.shape[:2] or found.dtype.kind not in "iu":
+        raise ValueError(f"segments gave {found.dtype} of shape {found.shape}; it must give integers {image.shape[:2]}")
     return np.unique(found, return_inverse=True)[1].reshape(found.shape)
 
 # %% ../../nbs/03c_functions.ipynb #39fb6dcd
 def _lime(predict, image, target, tick, samples, segments, seed, fill, batch_size):
     "One image of `lime`: (map (H, W), scores (classes,))."
-    if image.shape[-1] not in (1, 3): raise ValueError(f"lime takes grey or RGB images, these have {image.shape[-1]} channels")
-    if samples < 2 or not callable(segments) and segments < 2: raise ValueError(f"lime needs at least 2 samples and 2 segments, got {samples} and {segments}")
+    if image.shape[-1] not in (1, 3):
+        raise ValueError(f"lime takes grey or RGB images, these have {image.shape[-1]} channels")
+    if samples < 2 or not callable(segments) and segments < 2:
+        raise ValueError(f"lime needs at least 2 samples and 2 segments, got {samples} and {segments}")
     scores = _perturbed_scores(predict, image, None, 0, batch_size, tick)[0]
     chosen, colours = _chosen(target, scores), image.repeat(3//image.shape[-1], -1)
     parts = superpixels(colours, segments)
@@ -173,51 +204,63 @@ def _lime(predict, image, target, tick, samples, segments, seed, fill, batch_siz
         return _scores(predict, _as_type(copies[..., :image.shape[-1]], image))
     state = np.random.RandomState(rng(seed, "lime").bit_generator)
     found = _Sampling(feature_selection="none", random_state=state).explain_instance(
-        colours.astype("float64"), score, labels=(chosen,), top_labels=None, hide_color=None if fill is None else _fill(fill, image),
+        colours.astype("float64"), score, labels=(chosen,), top_labels=None, hide_color=None if fill is None
+        else _fill(fill, image),
         num_samples=samples, batch_size=batch_size, segmentation_fn=lambda _: parts, random_seed=0)
     weight = dict(found.local_exp[chosen])
     return np.array([weight[k] for k in range(parts.max() + 1)])[parts], scores
 
-def lime(predict, images, target=None, samples:int=500, segments=60, seed:int=0, fill=None, batch_size:int=64) -> np.ndarray:
-    """Relevance (N, H, W) float32 of grey or RGB images for any `predict`: weight of a pixel's superpixel in a local linear model (Ribeiro et al. 2016).
+def lime(predict, images, target=None, samples:int=500, segments=60, seed:int=0, fill=None,
+         batch_size:int=64) -> np.ndarray:
+    """Relevance (N, H, W) float32 of grey or RGB images for any `predict`: weight of a pixel's superpixel in a local
+    linear model (Ribeiro et al. 2016).
 
-    `samples`: changed copies of each image; `segments`: number of superpixels, or a function from an image (H, W, 3) of 0 … 1
-    to superpixels (H, W) int. `fill`: the colour of superpixels that are off, None for each one's mean. Every image gets the
-    same random numbers, those of `seed`. `target`, `batch_size`, errors as in `occlusion`."""
+    `samples`: changed copies of each image; `segments`: number of superpixels, or a function from an image (H, W, 3) of
+    0 … 1 to superpixels (H, W) int. `fill`: the colour of superpixels that are off, None for each one's mean. Every
+    image gets the same random numbers, those of `seed`. `target`, `batch_size`, errors as in `occlusion`."""
     images = _images(images)
     with progress(total=len(images)*(1 + samples), desc="LIME") as bar:
-        return _each(_lime, predict, images, target, bar.update, samples=samples, segments=segments, seed=seed, fill=fill, batch_size=batch_size)[0]
+        return _each(_lime, predict, images, target, bar.update, samples=samples, segments=segments, seed=seed,
+                     fill=fill, batch_size=batch_size)[0]
 
 # %% ../../nbs/03c_functions.ipynb #59b4dced
-SOURCES = {"occlusion": (occlusion, _occlusion), "rise": (rise, _rise), "lime": (lime, _lime)}   # name: (for users, for one image)
+# name: (for users, for one image)
+SOURCES = {"occlusion": (occlusion, _occlusion), "rise": (rise, _rise), "lime": (lime, _lime)}
 
 def _options(method, seed, batch_size, options):
     "All options of `method` that decide a map's values, those given and the defaults."
     if method not in SOURCES: raise ValueError(f"unknown method {method!r}{suggest(method, SOURCES)}")
     signature = inspect.signature(SOURCES[method][0]).parameters
-    known = {n: p.default for n, p in signature.items() if n not in ("predict", "images", "target")} | dict(batch_size=batch_size)
+    known = {n: p.default for n, p in signature.items()
+             if n not in ("predict", "images", "target")} | dict(batch_size=batch_size)
     if "seed" in known: known["seed"] = seed
     for name in options:
-        if name not in known or name in ("seed", "batch_size"): raise ValueError(f"{method} has no option {name!r}{suggest(name, set(known) - {'seed', 'batch_size'})}")
+        if name not in known or name in ("seed", "batch_size"):
+            raise ValueError(f"{method} has no option {name!r}{suggest(name, set(known) - {'seed', 'batch_size'})}")
     return known | options
 
 def _version(method):
     "Version of the code that decides a map's values; for LIME also of the packages that do."
     code = code_version(_compute, SOURCES[method][1], without=("rbdm_nb.explain.functions.SOURCES",))
-    return [code] + [f"{package} {importlib.metadata.version(package)}" for package in ("lime", "scikit-image") if method == "lime"]
+    return [code] + [f"{package} {importlib.metadata.version(package)}" for package in ("lime", "scikit-image")
+                     if method == "lime"]
 
 # %% ../../nbs/03c_functions.ipynb #45d99a5c
-def function_maps(predict, corpus, store, method:str="rise", seed:int=0, batch_size:int=64, options:dict=None, **key) -> Maps:
-    """Relevance of all images of `corpus` for the class of the largest score of `predict`, out of `store`; missing ones are computed.
+def function_maps(predict, corpus, store, method:str="rise", seed:int=0, batch_size:int=64, options:dict=None,
+                  **key) -> Maps:
+    """Relevance of all images of `corpus` for the class of the largest score of `predict`, out of `store`; missing ones
+    are computed.
 
-    `predict`: uint8 images (n, h, w, c) -> scores (n, classes), called only if maps are missing. `method`: one of `SOURCES`;
-    `options`: its options, as dict(masks=500); a function as option must be named in `key` too. `key`: what identifies
-    `predict`, as trainer=fingerprint(weights). Raises `ValueError` without `key`, for an empty corpus, and as `method` does."""
+    `predict`: uint8 images (n, h, w, c) -> scores (n, classes), called only if maps are missing. `method`: one of
+    `SOURCES`; `options`: its options, as dict(masks=500); a function as option must be named in `key` too. `key`: what
+    identifies `predict`, as trainer=fingerprint(weights). Raises `ValueError` without `key`, for an empty corpus, and
+    as `method` does."""
     if not key: raise ValueError("maps need a key that identifies the function, as trainer=fingerprint(weights)")
     if not len(corpus): raise ValueError(f"{corpus.corpus} ({corpus.split}) holds no images to explain")
     settings = _options(method, seed, batch_size, options or {})
     plain = {n: getattr(v, "__name__", v) if callable(v) else v for n, v in settings.items()}
-    entry = store.entry("maps", method=method, options=plain, corpus=corpus.digest, numerics=numerics(), code=_version(method), **key)
+    entry = store.entry("maps", method=method, options=plain, corpus=corpus.digest, numerics=numerics(),
+                        code=_version(method), **key)
     with entry.lock():
         if not entry.complete: _compute(entry, predict, corpus, method, settings)
     return _stored(entry)
@@ -225,39 +268,49 @@ def function_maps(predict, corpus, store, method:str="rise", seed:int=0, batch_s
 def _stored(entry): return Maps(*(entry.array(name) for name in Maps._fields[:2]), entry)
 
 def _compute(entry, predict, corpus, method, settings, rows=32):
-    "Compute the maps of `entry`, or what is missing of them, `rows` images a chunk; scores are written before their maps are declared done."
+    """Compute the maps of `entry`, or what is missing of them, `rows` images a chunk; scores are written before
+    their maps are declared done."""
     n, size, desc = len(corpus), corpus.images.shape[1:3], f"{method}, {corpus.corpus} ({corpus.split})"
     classes = _scores(predict, corpus.images[:1]).shape[1]
     def compute(first, last):
         return _each(SOURCES[method][1], predict, _images(corpus.images[first:last]), None, lambda k: None, **settings)
-    resumable_array(entry, "relevance", (n, *size), "float32", rows, compute, desc=desc, beside=dict(predictions=((n, classes), "float32")))
+    resumable_array(entry, "relevance", (n, *size), "float32", rows, compute, desc=desc,
+                    beside=dict(predictions=((n, classes), "float32")))
     entry.finish(images=n)
 
 # %% ../../nbs/03c_functions.ipynb #14594540
 def shares(relevance) -> np.ndarray:
-    "Maps (N, H, W) as distributions, float64: each pixel's share of its map's positive relevance; 0 throughout where nothing is positive."
+    """Maps (N, H, W) as distributions, float64: each pixel's share of its map's positive relevance; 0 throughout
+    where nothing is positive."""
     r = np.maximum(np.asarray(relevance, "float64"), 0)
-    if r.ndim != 3 or not np.isfinite(r).all(): raise ValueError(f"maps must be finite, of shape (N, H, W); got {r.shape}")
+    if r.ndim != 3 or not np.isfinite(r).all():
+        raise ValueError(f"maps must be finite, of shape (N, H, W); got {r.shape}")
     total = r.sum((1, 2), keepdims=True)
     return r/np.where(total > 0, total, 1)
 
-COMBINATIONS = {"mean": lambda r, w: (r*w).sum(0), "max": lambda r, w: (r*w).max(0), "product": lambda r, w: (r**w).prod(0)*w.any(0)}
+COMBINATIONS = {"mean": lambda r, w: (r*w).sum(0), "max": lambda r, w: (r*w).max(0), "product": lambda r,
+                w: (r**w).prod(0)*w.any(0)}
 
 def _weights(weights, n, how):
-    "`weights` of `n` Trainers as (n,) float64 with a sum of 1; all equal for None. `ValueError` if they or `how` make no sense."
+    """`weights` of `n` Trainers as (n,) float64 with a sum of 1; all equal for None. `ValueError` if they or `how`
+    make no sense."""
     if how not in COMBINATIONS: raise ValueError(f"unknown combination {how!r}{suggest(how, COMBINATIONS)}")
     w = np.ones(n) if weights is None else np.asarray(weights, "float64")
-    if not n or w.shape != (n,) or not np.isfinite(w).all() or w.min() < 0 or not w.sum(): raise ValueError(f"{n} Trainers' maps need as many weights, none negative and not all 0; got {weights}")
+    if not n or w.shape != (n,) or not np.isfinite(w).all() or w.min() < 0 or not w.sum():
+        raise ValueError(f"{n} Trainers' maps need as many weights, none negative and not all 0; got {weights}")
     return w/w.sum()
 
 # %% ../../nbs/03c_functions.ipynb #7cd31fac
 def combine(maps, how:str="mean", weights=None) -> np.ndarray:
-    """Several Trainers' `maps` of the same images, each (N, H, W), as one (N, H, W) float32: non-negative, each with a sum of 1, or of 0.
+    """Several Trainers' `maps` of the same images, each (N, H, W), as one (N, H, W) float32: non-negative, each with a
+    sum of 1, or of 0.
 
-    Each is scaled to `shares` first. `how`: mean, max or product (geometric mean); `weights`: one a Trainer, equal for None.
-    `ValueError` for maps of unequal shape and for unfit weights."""
+    Each is scaled to `shares` first. `how`: mean, max or product (geometric mean); `weights`: one a Trainer, equal for
+    None. `ValueError` for maps of unequal shape and for unfit weights."""
     w, shapes = _weights(weights, len(maps), how), [np.shape(m) for m in maps]
-    if len(set(shapes)) > 1: raise ValueError(f"maps have unequal shapes {', '.join(map(str, shapes))}; bring them to one size with masking.resize_relevance")
+    if len(set(shapes)) > 1:
+        raise ValueError(f"maps have unequal shapes {', '.join(map(str, shapes))}; bring them to one size with "
+                         "explain.relevance.resize_relevance")
     r = np.stack([shares(m) for m in maps])
     voice = w[:, None, None, None]*r.any((2, 3), keepdims=True)
     total = voice.sum(0)
@@ -265,22 +318,31 @@ def combine(maps, how:str="mean", weights=None) -> np.ndarray:
 
 # %% ../../nbs/03c_functions.ipynb #bf8a7625
 def combined_maps(store, maps, how:str="mean", weights=None, size:int=None, rows:int=256) -> Maps:
-    """The stored `maps` (a list of `Maps` of one corpus) combined, out of `store`; see `combine`. `size`: side in pixels, None if all have one.
+    """The stored `maps` (a list of `Maps` of one corpus) combined, out of `store`; see `combine`. `size`: side in
+    pixels, None if all have one.
 
-    `predictions` (N, classes): weighted share of the Trainers that name each class. `ValueError` for maps of different corpora, classes or sizes."""
+    `predictions` (N, classes): weighted share of the Trainers that name each class. `ValueError` for maps of different
+    corpora, classes or sizes."""
     w, n = _weights(weights, len(maps), how), maps[0].relevance.shape[0]
-    if len({m.entry.inputs["corpus"] for m in maps}) > 1: raise ValueError("the maps are of different corpora; combine maps of the same images")
-    if len({m.predictions.shape[1] for m in maps}) > 1: raise ValueError(f"the Trainers know {', '.join(str(m.predictions.shape[1]) for m in maps)} classes; combine Trainers of the same classes")
+    if len({m.entry.inputs["corpus"] for m in maps}) > 1:
+        raise ValueError("the maps are of different corpora; combine maps of the same images")
+    if len({m.predictions.shape[1] for m in maps}) > 1:
+        raise ValueError(f"the Trainers know {', '.join(str(m.predictions.shape[1]) for m in maps)} classes; combine "
+                         "Trainers of the same classes")
     shapes = {m.relevance.shape[1:] for m in maps}
-    if size is None and len(shapes) > 1: raise ValueError(f"the maps have sizes {sorted(shapes)}; give the size to bring them to")
+    if size is None and len(shapes) > 1:
+        raise ValueError(f"the maps have sizes {sorted(shapes)}; give the size to bring them to")
     code = code_version(combine, resize_relevance)
-    entry = store.entry("maps", combined=[m.entry for m in maps], how=how, weights=w.tolist(), size=size, corpus=maps[0].entry.inputs["corpus"], code=code)
+    entry = store.entry("maps", combined=[m.entry for m in maps], how=how, weights=w.tolist(), size=size,
+                        corpus=maps[0].entry.inputs["corpus"], code=code)
     at_size = lambda r: r if size is None else resize_relevance(r, size)
     classes = np.arange(maps[0].predictions.shape[1])
     with entry.lock():
         resumable_array(entry, "relevance", (n, *((size, size) if size else shapes.pop())), "float32", rows,
-                        lambda i, j: combine([at_size(m.relevance[i:j]) for m in maps], how, w), desc=f"{how} of {len(maps)} Trainers' maps")
+                        lambda i, j: combine([at_size(m.relevance[i:j]) for m in maps], how, w),
+                        desc=f"{how} of {len(maps)} Trainers' maps")
         resumable_array(entry, "predictions", (n, len(classes)), "float32", rows,
-                        lambda i, j: sum(k*(m.predictions[i:j].argmax(1)[:, None] == classes) for k, m in zip(w, maps)), desc="votes")
+                        lambda i, j: sum(k*(m.predictions[i:j].argmax(1)[:, None] == classes) for k, m in zip(w, maps)),
+                        desc="votes")
         if not entry.complete: entry.finish(images=n)
     return _stored(entry)

@@ -25,15 +25,21 @@ SEPARABLE = (L.SeparableConv1D, L.SeparableConv2D)
 KERNEL = (L.Dense, L.Conv1D, L.Conv2D, L.Conv3D, L.Conv2DTranspose, *DEPTHWISE, *SEPARABLE)
 SCALING = (L.Rescaling, L.Normalization)
 AFFINE = (L.BatchNormalization, *SCALING)
-AVERAGE = (L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D, L.GlobalAveragePooling1D, L.GlobalAveragePooling2D, L.GlobalAveragePooling3D)
+AVERAGE = (L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D, L.GlobalAveragePooling1D,
+           L.GlobalAveragePooling2D, L.GlobalAveragePooling3D)
 SUM = (L.Add, L.Subtract, L.Average, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D, *AVERAGE)
 RELU = (L.ReLU, L.LeakyReLU, L.Activation)
-MAXIMUM = (L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D)
-AUGMENTATION = _those("RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "RandomContrast", "RandomBrightness",
-                      "RandomHue", "RandomSaturation", "RandomShear", "RandomPerspective", "RandomInvert", "RandomGrayscale",
-                      "RandomColorDegeneration", "RandomColorJitter", "RandomPosterization", "RandomSharpness", "RandomErasing",
+MAXIMUM = (L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.GlobalMaxPooling1D, L.GlobalMaxPooling2D,
+           L.GlobalMaxPooling3D)
+AUGMENTATION = _those("RandomFlip", "RandomRotation", "RandomTranslation", "RandomZoom", "RandomContrast",
+                      "RandomBrightness",
+                      "RandomHue", "RandomSaturation", "RandomShear", "RandomPerspective", "RandomInvert",
+                      "RandomGrayscale",
+                      "RandomColorDegeneration", "RandomColorJitter", "RandomPosterization", "RandomSharpness",
+                      "RandomErasing",
                       "RandomGaussianBlur", "RandomElasticTransform", "RandAugment", "AugMix", "MixUp", "CutMix")
-MOVE = (L.Concatenate, L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.Cropping1D, L.Cropping2D, L.Cropping3D, L.Flatten, L.Reshape, L.Permute,
+MOVE = (L.Concatenate, L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.Cropping1D, L.Cropping2D, L.Cropping3D,
+        L.Flatten, L.Reshape, L.Permute,
         L.RepeatVector, L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D,
         L.GaussianNoise, L.GaussianDropout, L.ActivityRegularization, CountedDropout, L.Softmax, *AUGMENTATION)
 KINDS = dict(kernel=KERNEL, affine=AFFINE, sum=SUM, relu=RELU, maximum=MAXIMUM, move=MOVE)
@@ -113,7 +119,8 @@ def _scaled(layer, w, s, outputs):
     return w*s
 
 def folded_map(layer, before=None, after=None):
-    "As `linear_map`, of `layer` together with the BatchNormalization layers `before` and `after` it; `weights(x)` for an input `x` of the first of them."
+    """As `linear_map`, of `layer` together with the BatchNormalization layers `before` and `after` it; `weights(x)`
+    for an input `x` of the first of them."""
     f, weights = linear_map(layer)
     def folded(x):
         kernels, bias = weights()
@@ -130,7 +137,8 @@ def folded_map(layer, before=None, after=None):
 
 # %% ../../nbs/03b_layers.ipynb #03de794f
 def one_kernel(layer, kernels):
-    "The kernel (kh, kw, inputs, outputs) of the 2D convolution that a Conv1D, Conv2D or depthwise layer, or a separable one's first piece, computes."
+    """The kernel (kh, kw, inputs, outputs) of the 2D convolution that a Conv1D, Conv2D or depthwise layer, or a
+    separable one's first piece, computes."""
     w = kernels[0][None] if is_line(layer) else kernels[0]
     if type(layer) in (L.Conv1D, L.Conv2D): return w
     kh, kw, c, m = w.shape
@@ -139,7 +147,8 @@ def one_kernel(layer, kernels):
 def patch_options(layer) -> dict:
     "What `tf.image.extract_patches` has to be told to fetch what each position of the convolution `layer` sees."
     around = lambda n: (1, *((1,)*(2 - len(n)) + tuple(n)), 1)
-    return dict(sizes=around(layer.kernel_size), strides=around(layer.strides), rates=around(layer.dilation_rate), padding=layer.padding.upper())
+    return dict(sizes=around(layer.kernel_size), strides=around(layer.strides), rates=around(layer.dilation_rate),
+                padding=layer.padding.upper())
 
 class Piece(NamedTuple):
     "A linear map in a layer."
@@ -149,7 +158,8 @@ class Piece(NamedTuple):
     patches: Callable   # patches(): options of `tf.image.extract_patches`
 
 def pieces(layer, before=None, after=None, whole:bool=False) -> list:
-    "The linear maps that follow each other in `layer`, normalisations `before` and `after` folded in; as one if `whole`."
+    """The linear maps that follow each other in `layer`, normalisations `before` and `after` folded in; as one if
+    `whole`."""
     if whole or type(layer) not in SEPARABLE:
         f, weights = folded_map(layer, before, after)
         return [Piece(f, weights, lambda k: one_kernel(layer, k), lambda: patch_options(layer))]
@@ -177,10 +187,14 @@ LINEAR, SOFTMAX, RELUS, LEAKY = _named("linear"), _named("softmax"), _named("rel
 def activation(layer): return getattr(layer, "activation", _activations.linear)
 def is_linear(layer) -> bool: return activation(layer) in LINEAR
 def is_softmax(layer) -> bool: return type(layer) is L.Softmax or activation(layer) in SOFTMAX
-def is_relu(layer) -> bool: return type(layer) is L.ReLU and not layer.negative_slope or type(layer) is not L.ReLU and activation(layer) in RELUS
+def is_relu(layer) -> bool:
+    return (type(layer) is L.ReLU and not layer.negative_slope or type(layer) is not L.ReLU
+            and activation(layer) in RELUS)
 
 def operator(layer) -> str:
-    "Name of the function that `layer` stands for where a network was written with operators, \"relu\" of `tf.nn.relu(x)`; else empty."
+    """Name of the function that `layer` stands for where a network was written with operators; else empty.
+
+    "relu" of `tf.nn.relu(x)`."""
     if type(layer).__name__ == "TFOpLambda": return getattr(layer.function, "__name__", "function")
     return "" if isinstance(layer, L.Layer) else type(layer).__name__.lower()
 
@@ -197,14 +211,21 @@ def check(layer, method:Method, last:bool=False):
     where = f"{'layer' if isinstance(layer, L.Layer) else 'operation'} {layer.name!r} ({type(layer).__name__})"
     if method.follows_gradient: return _check_guided(layer, method, where) if method.relu == GUIDED else None
     if isinstance(layer, keras.Model):
-        raise ValueError(f"model {layer.name!r} ({type(layer).__name__}) has a call of its own, which its layers do not tell; build it from keras.Input and layers, or use a gradient method")
-    if type(layer) is L.Multiply: raise ValueError(f"{where} multiplies what the network computes, and a product has no rule; only multiplication by a constant has: use Rescaling")
-    if operator(layer): raise ValueError(f"{where} is an operator and has no rule; use a layer in its place, as Add for x + y, ReLU for tf.nn.relu, Rescaling for multiplication by a constant")
+        raise ValueError(f"model {layer.name!r} ({type(layer).__name__}) has a call of its own, which its layers do "
+                         "not tell; build it from keras.Input and layers, or use a gradient method")
+    if type(layer) is L.Multiply:
+        raise ValueError(f"{where} multiplies what the network computes, and a product has no rule; only "
+                         "multiplication by a constant has: use Rescaling")
+    if operator(layer):
+        raise ValueError(f"{where} is an operator and has no rule; use a layer in its place, as Add for x + y, ReLU "
+                         "for tf.nn.relu, Rescaling for multiplication by a constant")
     if not kind(layer):
         names = sorted(t.__name__ for types in KINDS.values() for t in types)
-        raise ValueError(f"{where} has no rule, and a gradient in its place would not be relevance; replace it by supported layers, as Rescaling for multiplication by a constant ({', '.join(names)})")
+        raise ValueError(f"{where} has no rule, and a gradient in its place would not be relevance; replace it by "
+                         f"supported layers, as Rescaling for multiplication by a constant ({', '.join(names)})")
     if is_softmax(layer) and not last:
-        raise ValueError(f"{where} applies softmax inside the network, which mixes the classes; only at the end can it be left out. Explain the part that ends in logits")
+        raise ValueError(f"{where} applies softmax inside the network, which mixes the classes; only at the end can it "
+                         "be left out. Explain the part that ends in logits")
     _check_activation(layer, method, where)
     _check_options(layer, method, where)
 
@@ -214,16 +235,19 @@ def _is_leaky(layer):
     return bool(type(layer) is L.ReLU and layer.negative_slope) or activation(layer) in LEAKY
 
 def _refuse_leaky(layer, method, where):
-    if _is_leaky(layer) and method.needs_relu: raise ValueError(f"{where} lets negative values through, and {method.needs_relu}; use an lrp_ method")
+    if _is_leaky(layer) and method.needs_relu:
+        raise ValueError(f"{where} lets negative values through, and {method.needs_relu}; use an lrp_ method")
 
 def _check_guided(layer, method, where):
     "Raise `ValueError` for a layer that is a leaky ReLU, or in which a ReLU may be hidden."
     _refuse_leaky(layer, method, where)
-    if type(layer) in (t for types in KINDS.values() for t in types) and not isinstance(activation(layer), L.Layer) and _is_keras(activation(layer)): return
+    plain = not isinstance(activation(layer), L.Layer) and _is_keras(activation(layer))
+    if plain and any(type(layer) in types for types in KINDS.values()): return
     inside = list(layer._flatten_layers(include_self=False)) if isinstance(layer, L.Layer) else []
-    hidden = type(layer) is L.Lambda or isinstance(activation(layer), L.Layer) or not _is_keras(type(layer)) or not _is_keras(activation(layer))
+    hidden = type(layer) is L.Lambda or not plain or not _is_keras(type(layer))
     if hidden or any(is_relu(part) or _is_leaky(part) or not _is_keras(type(part)) for part in inside):
-        raise ValueError(f"{where} may have a ReLU inside that guided backpropagation does not see; use gradient, or layers of Keras in its place")
+        raise ValueError(f"{where} may have a ReLU inside that guided backpropagation does not see; use gradient, or "
+                         "layers of Keras in its place")
 
 def is_guided(layer) -> bool:
     "Whether guided backpropagation stops what is negative behind `layer`."
@@ -232,39 +256,54 @@ def is_guided(layer) -> bool:
 def _check_activation(layer, method, where):
     leaky = _is_leaky(layer)
     _refuse_leaky(layer, method, where)
-    if type(layer) is L.ReLU and layer.threshold: raise ValueError(f"{where} has a threshold; only ReLUs that start at 0 have a rule, use threshold=0")
+    if type(layer) is L.ReLU and layer.threshold:
+        raise ValueError(f"{where} has a threshold; only ReLUs that start at 0 have a rule, use threshold=0")
     if not leaky and activation(layer) not in (*LINEAR, *SOFTMAX, *RELUS):
-        raise ValueError(f"{where} has activation {getattr(activation(layer), '__name__', activation(layer))!r}; only ReLU, ReLU6, leaky ReLU and linear have a rule, use one of these")
+        raise ValueError(f"{where} has activation {getattr(activation(layer), '__name__', activation(layer))!r}; only "
+                         "ReLU, ReLU6, leaky ReLU and linear have a rule, use one of these")
+
+def _is_last_axis(layer):
+    "Whether the normalisation `layer` works on the last axis."
+    dimensions = len(layer.input_shape) if hasattr(layer, "input_shape") else layer.input_spec.ndim
+    return np.ravel(layer.axis)[0] in (-1, dimensions - 1)
 
 def _check_options(layer, method, where):
     "Raise `ValueError` for a supported layer with an unsupported option."
     if getattr(layer, "data_format", "channels_last") != "channels_last":
         raise ValueError(f"{where} has channels first; build the model with data_format='channels_last'")
-    if getattr(layer, "groups", 1) != 1: raise ValueError(f"{where} has groups={layer.groups}; use one convolution per group and Concatenate, or groups=1")
-    if getattr(layer, "padding", None) == "causal": raise ValueError(f"{where} has causal padding; use ZeroPadding1D and padding='valid'")
-    if isinstance(layer, L.Conv2DTranspose) and (getattr(layer, "output_padding", None) is not None or tuple(layer.dilation_rate) != (1, 1)):
+    if getattr(layer, "groups", 1) != 1:
+        raise ValueError(f"{where} has groups={layer.groups}; use one convolution per group and Concatenate, or "
+                         "groups=1")
+    if getattr(layer, "padding", None) == "causal":
+        raise ValueError(f"{where} has causal padding; use ZeroPadding1D and padding='valid'")
+    if isinstance(layer, L.Conv2DTranspose) and (getattr(layer, "output_padding", None) is not None
+                                                 or tuple(layer.dilation_rate) != (1, 1)):
         raise ValueError(f"{where} has output padding or dilation; only plain transposed convolutions have a rule")
-    if isinstance(layer, L.BatchNormalization) and np.ravel(layer.axis)[0] not in (-1, len(layer.input_shape) - 1 if hasattr(layer, "input_shape") else layer.input_spec.ndim - 1):
+    if isinstance(layer, L.BatchNormalization) and not _is_last_axis(layer):
         raise ValueError(f"{where} normalises axis {layer.axis}; only the last axis, the channels, has a rule")
     if getattr(layer, "quantization_mode", None):
-        raise ValueError(f"{where} is quantised ({layer.quantization_mode}), and rounding has no rule; explain the model as it was before quantize(), or use a gradient method")
-    if method.kernel in (WINNER, FIXATE) and type(layer) in (L.Conv3D, L.Conv2DTranspose): raise ValueError(f"{where} has no winner-takes-all rule; use lrp_composite or another lrp_ method")
-    if layer.compute_dtype != "float32": raise ValueError(f"{where} computes in {layer.compute_dtype}; rebuild the model with the float32 policy, its weights fit")
+        raise ValueError(f"{where} is quantised ({layer.quantization_mode}), and rounding has no rule; explain the "
+                         "model as it was before quantize(), or use a gradient method")
+    if method.kernel in (WINNER, FIXATE) and type(layer) in (L.Conv3D, L.Conv2DTranspose):
+        raise ValueError(f"{where} has no winner-takes-all rule; use lrp_composite or another lrp_ method")
+    if layer.compute_dtype != "float32":
+        raise ValueError(f"{where} computes in {layer.compute_dtype}; rebuild the model with the float32 policy, its "
+                         "weights fit")
 
 # %% ../../nbs/03b_layers.ipynb #b90a107e
 @dataclass
 class Facts:
-    "What a layer's place says of it. `bounds`: (low, high) of its input, arrays without batch axis, if it sees the network's input. `before`, `after`: batch normalisations folded into it. `folded`: it is part of a neighbour; of one behind it, with the facts `hands_to`, to which it leaves its own input as `given`. `flattened`: its input is a flattened picture. `first`: no kernel lies between the network's input and it."
-    nonnegative: bool = False
-    bounds: tuple = None
-    before: object = None
-    after: object = None
-    folded: bool = False
-    hands_to: object = None
-    given: object = None
-    flattened: bool = False
-    first: bool = False
-    audit: object = None
+    "What a layer's place in the network says of it."
+    nonnegative: bool = False   # its input cannot be negative
+    bounds: tuple = None        # (low, high) of its input, arrays without batch axis, if it sees the network's input
+    before: object = None       # the batch normalisation in front that is folded into it
+    after: object = None        # the batch normalisation behind that is folded into it
+    folded: bool = False        # it is a normalisation that is part of a neighbour
+    hands_to: object = None     # facts of the neighbour behind it that it is part of
+    given: object = None        # the input that such a normalisation leaves to this layer, bit for bit
+    flattened: bool = False     # its input is a flattened picture
+    first: bool = False         # no kernel lies between the network's input and it
+    audit: object = None        # the layer's account in a ledger: told what arrives, is handed on, is lost
 
 @dataclass(frozen=True)
 class Call:
@@ -285,7 +324,8 @@ class Graph:
         self.calls.append(Call(layer, facts, tuple(map(id, inputs)), id(output)))
 
     def equate(self, inner, outer):
-        "Tensor `inner` has the values of `outer`; one inner input may stand for several, of several calls of its model."
+        """Tensor `inner` has the values of `outer`; one inner input may stand for several, of several calls of its
+        model."""
         self._kept += [inner, outer]
         self.stands_for.setdefault(id(inner), []).append(id(outer))
 
@@ -298,14 +338,16 @@ class Graph:
         if bounds: _settle_bounds(self, dict(bounds), fold)
 
     def sources(self, facts) -> list:
-        "The tensors (ids) that the layer with `facts` is applied to; with a batch normalisation folded in from before, those that go into that."
+        """The tensors (ids) that the layer with `facts` is applied to; with a batch normalisation folded in from
+        before, those that go into that."""
         made = {c.output: c for c in self.calls} if facts.before else {}
         seen = [i for c in self.calls if c.facts is facts for i in c.inputs]
         return [made[i].inputs[0] if facts.before else i for i in seen]
 
 # %% ../../nbs/03b_layers.ipynb #cd75eb8a
 def _everywhere(graph, known, learn):
-    "Apply `learn(call)` (None: nothing known) to all calls, and pass on what is `known` through nested models, until nothing is new."
+    """Apply `learn(call)` (None: nothing known) to all calls, and pass on what is `known` through nested models,
+    until nothing is new."""
     size = -1
     while size < len(known):
         size = len(known)
@@ -332,8 +374,10 @@ def _settle_signs(graph):
 def call_of(layer):
     """`layer`'s forward pass f(*inputs, **options), in inference mode unless an option says otherwise.
 
-    A layer of the tables leaves no trace in itself; any other is called as Keras does it, with all that belongs to it."""
-    if type(layer) in AUGMENTATION: return lambda x, training=None, **_: layer(x, training=True) if training else tf.identity(x)
+    A layer of the tables leaves no trace in itself; any other is called as Keras does it, with all that belongs to
+    it."""
+    if type(layer) in AUGMENTATION:
+        return lambda x, training=None, **_: layer(x, training=True) if training else tf.identity(x)
     takes = inspect.signature(layer.call).parameters
     plain = kind(layer) and not getattr(layer, "quantization_mode", None) and layer.compute_dtype == "float32"
     call = layer.call if plain else layer
@@ -347,12 +391,14 @@ def _moved_bounds(layer, bounds):
     "Bounds of the output of `layer`, not of kind kernel, from the `bounds` of its inputs."
     sides = list(zip(*bounds))
     if isinstance(layer, L.Subtract): sides = [(sides[0][0], sides[1][1]), (sides[1][0], sides[0][1])]
-    apply = lambda side: call_of(layer)([tf.constant(b[None]) for b in side] if len(side) > 1 else tf.constant(side[0][None])).numpy()[0]
+    apply = lambda side: call_of(layer)([tf.constant(b[None]) for b in side] if len(side) > 1
+                                        else tf.constant(side[0][None])).numpy()[0]
     ends = [apply(side) for side in sides]
     return np.minimum(*ends), np.maximum(*ends)
 
 def _settle_bounds(graph, known, fold):
-    is_kernel = lambda call: kind(call.layer) == "kernel" or fold and type(call.layer) is L.BatchNormalization and not call.facts.folded
+    is_kernel = (lambda call: kind(call.layer) == "kernel" or fold and type(call.layer) is L.BatchNormalization
+                 and not call.facts.folded)
     def learn(call):
         if is_kernel(call) or not all(i in known for i in call.inputs): return None
         return _moved_bounds(call.layer, [known[i] for i in call.inputs])
@@ -361,19 +407,24 @@ def _settle_bounds(graph, known, fold):
         seen = [i in known for i in graph.sources(call.facts)]
         call.facts.first = all(seen)
         if not is_kernel(call): continue
-        if any(seen) and not all(seen): raise ValueError(f"layer {call.layer.name!r} is used on the network's input and inside the network, and its rule cannot be both; use a method that needs no bounds")
+        if any(seen) and not all(seen):
+            raise ValueError(f"layer {call.layer.name!r} is used on the network's input and inside the network, and "
+                             "its rule cannot be both; use a method that needs no bounds")
         if all(seen): call.facts.bounds = _union([known[i] for i in graph.sources(call.facts)])
 
 # %% ../../nbs/03b_layers.ipynb #22831ce5
 def _settle_folds(graph):
     made = {c.output: c for c in graph.calls}
     once = lambda call: sum(c.facts is call.facts for c in graph.calls) == 1
-    users = lambda tensor: [c for c in graph.calls if tensor in c.inputs] + [o for o, outers in graph.stands_for.items() if tensor in outers]
+    users = lambda tensor: [c for c in graph.calls
+                            if tensor in c.inputs] + [o for o, outers in graph.stands_for.items() if tensor in outers]
     free = lambda call: kind(call.layer) == "kernel" and once(call)
     for call in graph.calls:
         if type(call.layer) is not L.BatchNormalization or not once(call): continue
         source, behind = made.get(call.inputs[0]), users(call.output)
-        if source and free(source) and is_linear(source.layer) and users(call.inputs[0]) == [call]: source.facts.after = call.layer
-        elif len(behind) == 1 and isinstance(behind[0], Call) and free(behind[0]): behind[0].facts.before, call.facts.hands_to = call.layer, behind[0].facts
+        if source and free(source) and is_linear(source.layer) and users(call.inputs[0]) == [call]:
+            source.facts.after = call.layer
+        elif len(behind) == 1 and isinstance(behind[0], Call) and free(behind[0]):
+            behind[0].facts.before, call.facts.hands_to = call.layer, behind[0].facts
         else: continue
         call.facts.folded = True

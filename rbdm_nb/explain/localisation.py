@@ -6,8 +6,8 @@ __all__ = ['keras', 'unit_regions', 'mass_accuracy', 'rank_accuracy', 'pointing_
 
 # %% ../../nbs/03d_localisation.ipynb #17e26edb
 import cv2, numpy as np, pandas as pd, tensorflow as tf
+from scipy.stats import spearmanr
 from ..project import progress
-from ..gaze.perception import spearman
 from .relevance import Explainer
 from ..reproducibility import rng
 from .functions import shares
@@ -16,15 +16,20 @@ keras = tf.keras
 
 # %% ../../nbs/03d_localisation.ipynb #17fa04da
 def unit_regions(corpus) -> np.ndarray:
-    "Bool (N, H, W): where an active action unit shows on each face of a built-in `corpus`. `ValueError` for a corpus that does not know."
-    if "action_units" not in corpus.extras: raise ValueError(f"{corpus.corpus} does not know where its action units show; the built-in faces, load('synthetic'), do")
+    """Bool (N, H, W): where an active action unit shows on each face of a built-in `corpus`. `ValueError` for a
+    corpus that does not know."""
+    if "action_units" not in corpus.extras:
+        raise ValueError(f"{corpus.corpus} does not know where its action units show; the built-in faces, "
+                         "load('synthetic'), do")
     return corpus.extras["action_units"][:].any(1) & ~corpus.extras["occluded"][:]
 
 # %% ../../nbs/03d_localisation.ipynb #4a8c05e9
 def _checked(relevance, region):
     "`relevance` as float64 and `region` as bool, both (N, H, W); `ValueError` else."
     r, inside = np.asarray(relevance, "float64"), np.asarray(region)
-    if r.ndim != 3 or r.shape != inside.shape or inside.dtype != bool: raise ValueError(f"relevance and region must have one shape (N, H, W), region of bool; got {r.shape} and {inside.dtype} {inside.shape}")
+    if r.ndim != 3 or r.shape != inside.shape or inside.dtype != bool:
+        raise ValueError(f"relevance and region must have one shape (N, H, W), region of bool; got {r.shape} and "
+                         f"{inside.dtype} {inside.shape}")
     bad = ~np.isfinite(r).all((1, 2))
     if bad.any(): raise ValueError(f"relevance of image {int(np.flatnonzero(bad)[0])} has nan or infinite values")
     return r, inside
@@ -36,7 +41,8 @@ def _mass(relevance):
     return r
 
 def mass_accuracy(relevance, region) -> np.ndarray:
-    """Share of each map's positive relevance that lies inside its `region`; (N, H, W) both, `region` bool -> (N,) (Arras et al. 2022).
+    """Share of each map's positive relevance that lies inside its `region`; (N, H, W) both, `region` bool -> (N,)
+    (Arras et al. 2022).
 
     The region's share of the image for a map without positive relevance; nan for an empty region."""
     r, inside = _checked(relevance, region)
@@ -44,7 +50,8 @@ def mass_accuracy(relevance, region) -> np.ndarray:
 
 # %% ../../nbs/03d_localisation.ipynb #f347dba2
 def rank_accuracy(relevance, region) -> np.ndarray:
-    """Share of each map's K most relevant pixels that lie inside its `region` of K pixels; (N, H, W) both -> (N,) (Arras et al. 2022).
+    """Share of each map's K most relevant pixels that lie inside its `region` of K pixels; (N, H, W) both -> (N,)
+    (Arras et al. 2022).
 
     Among equally relevant pixels the mean over their orders; nan for an empty region."""
     r, inside = _checked(relevance, region)
@@ -56,7 +63,8 @@ def rank_accuracy(relevance, region) -> np.ndarray:
     return np.array([one(*pair) for pair in zip(r, inside)], "float64")
 
 def pointing_game(relevance, region, tolerance:float=0) -> np.ndarray:
-    """1 where a map's maximum lies inside its `region` or within `tolerance` pixels of it, else 0; (N, H, W) both -> (N,) (Zhang et al. 2018).
+    """1 where a map's maximum lies inside its `region` or within `tolerance` pixels of it, else 0; (N, H, W) both ->
+    (N,) (Zhang et al. 2018).
 
     Of several maxima the share that hits; nan for an empty region."""
     r, inside = _checked(relevance, region)
@@ -71,11 +79,13 @@ def pointing_game(relevance, region, tolerance:float=0) -> np.ndarray:
 def baselines(n:int, size:int, seed:int=0) -> dict:
     "Maps (n, size, size) that know nothing: name -> array."
     x = np.exp(-((np.arange(size) - (size - 1)/2)/(size/6))**2/2)
-    return {"uniform": np.ones((n, size, size)), "random values": np.stack([rng(seed, "baseline", k).random((size, size)) for k in range(n)]),
+    return {"uniform": np.ones((n, size, size)),
+            "random values": np.stack([rng(seed, "baseline", k).random((size, size)) for k in range(n)]),
             "centre Gaussian": np.broadcast_to(np.outer(x, x), (n, size, size))}
 
 def mass_elsewhere(relevance, region, labels) -> np.ndarray:
-    "Mean share of each map's positive relevance inside the regions of the images of other `labels` (N,); (N, H, W) both -> (N,). nan where there is none."
+    """Mean share of each map's positive relevance inside the regions of the images of other `labels` (N,); (N, H, W)
+    both -> (N,). nan where there is none."""
     r, inside = _checked(relevance, region)
     pairs = np.einsum("nhw,mhw->nm", _mass(r), inside, optimize=True)
     other = (np.asarray(labels)[:, None] != np.asarray(labels)) & inside.any((1, 2))
@@ -84,7 +94,8 @@ def mass_elsewhere(relevance, region, labels) -> np.ndarray:
 def localisation(relevance, region, labels, tolerance:float=0) -> dict:
     "Means over the images with a region of mass accuracy, mass elsewhere, rank accuracy and pointing game."
     found = {"mass accuracy": mass_accuracy(relevance, region), "elsewhere": mass_elsewhere(relevance, region, labels),
-             "rank accuracy": rank_accuracy(relevance, region), "pointing game": pointing_game(relevance, region, tolerance)}
+             "rank accuracy": rank_accuracy(relevance, region),
+             "pointing game": pointing_game(relevance, region, tolerance)}
     return {name: float(np.nanmean(values)) if np.isfinite(values).any() else np.nan for name, values in found.items()}
 
 # %% ../../nbs/03d_localisation.ipynb #338cad54
@@ -99,33 +110,46 @@ def weighted_layers(model) -> list:
 def _permute(layer, seed, number):
     "Permute the values of each of `layer`'s weights, in place."
     draw = rng(seed, "randomisation", number)
-    layer.set_weights([draw.permutation(w.ravel()).reshape(w.shape) if w.dtype.kind == "f" else w for w in layer.get_weights()])
+    layer.set_weights([draw.permutation(w.ravel()).reshape(w.shape) if w.dtype.kind == "f" else w
+                       for w in layer.get_weights()])
 
 def _mean(values): return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
+def _rank_correlation(a, b):
+    "Spearman's rank correlation of two maps, -1 to 1; nan if one of them is constant."
+    if np.ptp(a) == 0 or np.ptp(b) == 0: return np.nan
+    return spearmanr(np.ravel(a), np.ravel(b)).statistic
+
 def _likeness(before, after):
     "Mean rank correlation of pairs of maps and of their magnitudes, and the number of pairs without a constant map."
-    values, magnitudes = (np.array([spearman(f(a), f(b)) for a, b in zip(before, after)]) for f in (np.asarray, np.abs))
+    values, magnitudes = (np.array([_rank_correlation(f(a), f(b)) for a, b in zip(before, after)])
+                          for f in (np.asarray, np.abs))
     return dict(spearman=_mean(values), magnitudes=_mean(magnitudes), images=int(np.isfinite(values).sum()))
 
 # %% ../../nbs/03d_localisation.ipynb #044fca6d
-def randomisation(model, images, method="deep_taylor", bounds=None, cascade:bool=True, steps:int=None, seed:int=0) -> pd.DataFrame:
-    """Rank correlation of the maps of `images` (N, H, W, C) before and after `model`'s weights are randomised (Adebayo et al. 2018).
+def randomisation(model, images, method="deep_taylor", bounds=None, cascade:bool=True, steps:int=None,
+                  seed:int=0) -> pd.DataFrame:
+    """Rank correlation of the maps of `images` (N, H, W, C) before and after `model`'s weights are randomised (Adebayo
+    et al. 2018).
 
-    `method`, `bounds`: as for `Explainer`. `cascade`: each layer in addition to those nearer the output, else each alone.
-    `steps`: at how many layers, evenly spread, maps are compared; None for all. One row each: layer, randomised (number of
-    layers), spearman and magnitudes (mean correlation of maps and of their absolute values), images (whose maps are not
-    constant). `.attrs["other faces"]`: the same for maps of neighbouring images. `model` is not changed. `ValueError` as `Explainer`, and for a model without weights."""
+    `method`, `bounds`: as for `Explainer`. `cascade`: each layer in addition to those nearer the output, else each
+    alone. `steps`: at how many layers, evenly spread, maps are compared; None for all. One row each: layer, randomised
+    (number of layers), spearman and magnitudes (mean correlation of maps and of their absolute values), images (whose
+    maps are not constant). `.attrs["other faces"]`: the same for maps of neighbouring images. `model` is not changed.
+    `ValueError` as `Explainer`, and for a model without weights."""
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
     explainer, layers = Explainer(clone, method, bounds), weighted_layers(clone)
     if not layers: raise ValueError(f"model {model.name!r} has no weights to randomise")
     before, logits = explainer.explain(images, tell=False)
-    trained, compared, rows = [layer.get_weights() for layer in layers], set(np.linspace(len(layers) - 1, 0, steps or len(layers)).round().astype(int)), []
+    trained, rows = [layer.get_weights() for layer in layers], []
+    compared = set(np.linspace(len(layers) - 1, 0, steps or len(layers)).round().astype(int))
     for k, layer in enumerate(progress(layers, desc=f"randomisation, {explainer.name}", leave=False)):
         if k and not cascade: layers[k - 1].set_weights(trained[k - 1])
         _permute(layer, seed, k)
-        if k in compared: rows.append(dict(layer=layer.name, randomised=k + 1 if cascade else 1, **_likeness(before, explainer.explain(images, logits.argmax(1), tell=False)[0])))
+        if k in compared:
+            rows.append(dict(layer=layer.name, randomised=k + 1 if cascade else 1,
+                             **_likeness(before, explainer.explain(images, logits.argmax(1), tell=False)[0])))
     table = pd.DataFrame(rows)
     table.attrs["other faces"] = _likeness(before, np.roll(before, 1, 0))
     return table

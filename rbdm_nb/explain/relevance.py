@@ -3,16 +3,18 @@
 # %% auto #0
 __all__ = ['keras', 'L', 'STARTS', 'with_backward', 'forward', 'Step', 'Nested', 'copy_network', 'whole_network', 'probe',
            'compare', 'method_of', 'compared', 'start', 'empty_maps', 'Explainer', 'layer_maps', 'ledger', 'Maps',
-           'maps', 'input_bounds']
+           'maps', 'input_bounds', 'resize_relevance']
 
 # %% ../../nbs/03_relevance.ipynb #7b041697
 import contextlib, inspect, math, warnings
 from typing import NamedTuple
 import numpy as np, pandas as pd, tensorflow as tf, zarr
-from .layers import AVERAGE, Facts, Graph, call_of, check, folded_map, has_own_call, is_guided, is_line, is_linear, is_softmax, kind, pieces
+from .layers import (AVERAGE, Facts, Graph, call_of, check, folded_map, has_own_call, is_guided, is_line,
+                                    is_linear, is_softmax, kind, pieces)
 from ..project import suggest
 from ..reproducibility import numerics, rng
-from .rules import FIXATE, GRADIENT, GUIDED, METHODS, PASS, WINNER, Method, Rule, away_from_zero, pick_in_dense, pick_in_window, propagate, propagate_to_winner
+from .rules import (FIXATE, GRADIENT, GUIDED, METHODS, PASS, WINNER, Method, Rule, away_from_zero,
+                                   pick_in_dense, pick_in_window, propagate, propagate_to_winner)
 from ..store import Entry, code_version, resumable_array
 
 keras = tf.keras
@@ -20,7 +22,8 @@ L = keras.layers
 
 # %% ../../nbs/03_relevance.ipynb #4260713b
 def with_backward(inputs, y, backward):
-    "`y` (a tensor computed from the list `inputs`), such that its gradients with respect to them are `backward(gradient with respect to y)`, a list."
+    """`y` (a tensor computed from the list `inputs`), such that its gradients with respect to them are
+    `backward(gradient with respect to y)`, a list."""
     y = tf.stop_gradient(y)
     @tf.custom_gradient
     def replaced(*inputs): return tf.identity(y), backward
@@ -51,7 +54,8 @@ def _kernel(layer, method, facts, last):
     return run
 
 def _inputs_of(pieces, x):
-    "[(piece, its kernels, its bias, its input)] of the linear maps `pieces` that follow each other, the first applied to `x`."
+    """[(piece, its kernels, its bias, its input)] of the linear maps `pieces` that follow each other, the first
+    applied to `x`."""
     steps, given = [], x
     for k, piece in enumerate(pieces):
         kernels, bias = piece.weights(given)
@@ -60,10 +64,13 @@ def _inputs_of(pieces, x):
     return steps
 
 def _divided(rule, layer, piece, kernels, bias, x, r, facts, outer):
-    "Relevance of the input `x` of one `piece` of `layer` by `rule`; what `facts` say of the input holds for the `outer` piece alone."
+    """Relevance of the input `x` of one `piece` of `layer` by `rule`; what `facts` say of the input holds for the
+    `outer` piece alone."""
     if rule == FIXATE and isinstance(layer, L.Dense): return _picked_inputs(kernels[0], x, r, facts.flattened)
-    if rule in (WINNER, FIXATE): return _to_winner(layer, piece, kernels, x, r, propagate_to_winner if rule == WINNER else pick_in_window)
-    return propagate(rule, piece.f, kernels, x, r, bias, outer and facts.nonnegative, facts.bounds if outer else None, facts.audit)
+    if rule in (WINNER, FIXATE):
+        return _to_winner(layer, piece, kernels, x, r, propagate_to_winner if rule == WINNER else pick_in_window)
+    return propagate(rule, piece.f, kernels, x, r, bias, outer and facts.nonnegative, facts.bounds if outer else None,
+                     facts.audit)
 
 def _picked_inputs(kernel, x, r, one):
     "CNN fixations of a dense layer, on vectors or, value by value, on pictures."
@@ -74,7 +81,8 @@ def _to_winner(layer, piece, kernels, x, r, choose):
     "LRP-argmax or CNN fixations of a convolution."
     line = is_line(layer)
     connected = piece.dense([tf.ones_like(k) for k in kernels]) > 0.
-    got = choose(piece.dense(kernels), piece.patches(), x[:, None] if line else x, r[:, None] if line else r, connected=connected)
+    got = choose(piece.dense(kernels), piece.patches(), x[:, None] if line else x, r[:, None] if line else r,
+                 connected=connected)
     return got[:, 0] if line else got
 
 # %% ../../nbs/03_relevance.ipynb #51ae5d0a
@@ -89,18 +97,21 @@ def _affine(layer, method, facts, last):
         if facts.hands_to is not None: facts.hands_to.given = x
         if rule() == GRADIENT: return call(x)
         f, weights = folded_map(layer)
-        handed = lambda r: r if rule() == PASS else propagate(rule(), f, *weights(x)[:1], x, r, weights(x)[1], facts.nonnegative, facts.bounds, facts.audit)
+        handed = lambda r: r if rule() == PASS else propagate(rule(), f, *weights(x)[:1], x, r, weights(x)[1],
+                                                              facts.nonnegative, facts.bounds, facts.audit)
         return with_backward([x], call(x), lambda r: [handed(r)])
     return run
 
 # %% ../../nbs/03_relevance.ipynb #71304fb7
 _POOLS = {L.AveragePooling1D: L.MaxPooling1D, L.AveragePooling2D: L.MaxPooling2D, L.AveragePooling3D: L.MaxPooling3D,
-          L.GlobalAveragePooling1D: L.GlobalMaxPooling1D, L.GlobalAveragePooling2D: L.GlobalMaxPooling2D, L.GlobalAveragePooling3D: L.GlobalMaxPooling3D}
+          L.GlobalAveragePooling1D: L.GlobalMaxPooling1D, L.GlobalAveragePooling2D: L.GlobalMaxPooling2D,
+          L.GlobalAveragePooling3D: L.GlobalMaxPooling3D}
 
 def _sum(layer, method, facts, last):
     call = call_of(layer)
     if method.sum == GRADIENT: return call
-    maximum = _POOLS[type(layer)].from_config(layer.get_config()) if method.kernel in (WINNER, FIXATE) and type(layer) in AVERAGE else None
+    maximum = (_POOLS[type(layer)].from_config(layer.get_config()) if method.kernel in (WINNER, FIXATE)
+               and type(layer) in AVERAGE else None)
     def run(x):
         inputs = x if isinstance(x, (list, tuple)) else [x]
         def backward(r):
@@ -123,10 +134,12 @@ def _proportional(rule, f, inputs, r, audit):
     z = f(inputs, None)
     quotient = r/away_from_zero(z, rule.shares[0].epsilon, rule.zero)
     if audit: audit(0., tf.reduce_sum(tf.where(z == 0., r, 0.)))
-    return [x*slope for x, slope in zip(inputs, _slopes(lambda x: f(x if len(inputs) > 1 else [x], None), inputs, quotient))]
+    return [x*slope for x, slope in zip(inputs, _slopes(lambda x: f(x if len(inputs) > 1 else [x], None), inputs,
+                                                        quotient))]
 
 def _largest_summand(f, inputs, r):
-    "`r` where an input contributes the most to `f(inputs)`, the first of equals; 0 elsewhere. Of one input: where its values went."
+    """`r` where an input contributes the most to `f(inputs)`, the first of equals; 0 elsewhere. Of one input: where
+    its values went."""
     slopes = _slopes(f, inputs, r)
     if len(inputs) == 1: return slopes
     largest = tf.argmax(tf.stack([x*slope for x, slope in zip(inputs, _slopes(f, inputs, tf.ones_like(r)))]), 0)
@@ -140,8 +153,8 @@ def _relu(layer, method, facts, last):
     return call
 
 def forward(layer, method, facts, last):
-    """Function from the inputs (and options, where the method follows the gradient) to the output of `layer`, with `method`'s
-    backward pass; it looks at `facts` when it runs."""
+    """Function from the inputs (and options, where the method follows the gradient) to the output of `layer`, with
+    `method`'s backward pass; it looks at `facts` when it runs."""
     if method.follows_gradient:
         call = _logits(layer, last)
         return (lambda *x, **o: _guided(call(*x, **o))) if method.relu == GUIDED and is_guided(layer) else call
@@ -161,7 +174,8 @@ class Step(L.Layer):
         self.masks = getattr(source, "compute_mask", None)
         self.supports_masking = getattr(source, "supports_masking", False)
 
-    @tf.autograph.experimental.do_not_convert   # converting reads the module's file anew, and there is nothing to convert
+    # converting reads the module's file anew, and there is nothing to convert
+    @tf.autograph.experimental.do_not_convert
     def call(self, inputs, *more, training=None, **options):   # Keras 3 also hands over a mask
         options = {k: v for k, v in dict(options, training=training).items() if v is not None}
         if self.bare: more, options = self.bare(more, options)
@@ -175,17 +189,21 @@ class Step(L.Layer):
 
     def __call__(self, inputs, *more, **options):
         tensors = [t for t in tf.nest.flatten((inputs, more, options)) if hasattr(t, "_keras_history")]
-        if tensors and hasattr(keras, "ops"): options.pop("training", None)   # Keras 3 lets the model's own call overrule it
+        # Keras 3 lets the model's own call overrule it
+        if tensors and hasattr(keras, "ops"): options.pop("training", None)
         output = super().__call__(inputs, *more, **options)
         if tensors: self.enter(tensors, tf.nest.flatten(output)[0])
         return output
 
 def _refuse_options(layer, more, options):
-    "(), {}; `ValueError` for options of a call of `layer` that a rule would pass over. Training matters only to layers that ask for it."
+    """(), {}; `ValueError` for options of a call of `layer` that a rule would pass over. Training matters only to
+    layers that ask for it."""
     asks = "training" in inspect.signature(layer.call).parameters
     kept = [f"{k}={v}" for k, v in options.items() if k != "mask" and (k != "training" or v and asks)]
     if more or kept:
-        raise ValueError(f"layer {layer.name!r} ({type(layer).__name__}) is called with {', '.join(kept) or 'more than its input'}, for which there is no rule; build the model without, or use a gradient method")
+        raise ValueError(f"layer {layer.name!r} ({type(layer).__name__}) is called with "
+                         f"{', '.join(kept) or 'more than its input'}, for which there is no rule; build the model "
+                         "without, or use a gradient method")
     return (), {}
 
 def _told(x, listener):
@@ -215,15 +233,19 @@ def _nested(model, method, graph, last):
 def _functional(model):
     "`model` as a functional model of the same layers; `ValueError` if its graph is not known."
     if not getattr(model, "inputs", None):
-        raise ValueError(f"model {model.name!r} is not a built Sequential or functional model; its layers cannot be followed. Build it from keras.Input; for a gradient method keras.Model(i, model(i)) with i = keras.Input(shape) will do")
+        raise ValueError(f"model {model.name!r} is not a built Sequential or functional model; its layers cannot be "
+                         "followed. Build it from keras.Input; for a gradient method keras.Model(i, model(i)) with i = "
+                         "keras.Input(shape) will do")
     return keras.Model(model.inputs, model.outputs, name=model.name)
 
 def copy_network(model, method, graph, last=True):
-    "A copy of `model` whose backward pass is `method`'s, entered in `graph`; it shares the weights. `last`: its output is that of the whole network."
+    """A copy of `model` whose backward pass is `method`'s, entered in `graph`; it shares the weights. `last`: its
+    output is that of the whole network."""
     ends = {id(t._keras_history[0]) for t in model.outputs} if last else ()
     def step(layer):
         if isinstance(layer, L.InputLayer): return L.InputLayer.from_config(layer.get_config())
-        if isinstance(layer, keras.Model) and not has_own_call(layer): return _nested(layer, method, graph, id(layer) in ends)
+        if isinstance(layer, keras.Model) and not has_own_call(layer):
+            return _nested(layer, method, graph, id(layer) in ends)
         return Step(layer, method, graph, id(layer) in ends)
     return keras.models.clone_model(model, clone_function=step)
 
@@ -240,7 +262,8 @@ def whole_network(model, method, graph):
 def _alone(tensors): return tensors if len(tensors) > 1 else tensors[0]
 
 def probe(shapes, bounds=None, n:int=2) -> list:
-    "Random input for models with inputs of `shapes` (None: 128), the same each time: normal, or uniform within `bounds`, one pair or None for each input."
+    """Random input for models with inputs of `shapes` (None: 128), the same each time: normal, or uniform within
+    `bounds`, one pair or None for each input."""
     drawn = []
     for k, (shape, ends) in enumerate(zip(shapes, bounds or [None]*len(shapes))):
         draw, size = rng(0, "the explained network is the model", k), (n, *(128 if s is None else s for s in shape))
@@ -258,22 +281,27 @@ def _tolerance(model):
     "Share of the values' size by which `model` and its copy may differ: rounding of its coarsest layer."
     layers = list(model._flatten_layers())
     coarsest = {"float16": 2e-2, "bfloat16": 1e-1}
-    return max(2e-2 if getattr(layer, "quantization_mode", None) else coarsest.get(getattr(layer, "compute_dtype", ""), 1e-4) for layer in layers)
+    return max(2e-2 if getattr(layer, "quantization_mode", None)
+               else coarsest.get(getattr(layer, "compute_dtype", ""), 1e-4) for layer in layers)
 
 def _gap(own, got, tolerance):
-    "Largest difference of two arrays as a share of their size, where it is beyond `tolerance`; else 0. Where both are NaN they agree."
+    """Largest difference of two arrays as a share of their size, where it is beyond `tolerance`; else 0. Where both
+    are NaN they agree."""
     own, got = np.asarray(own, "float32"), np.asarray(got, "float32")
     if own.shape != got.shape: return np.inf
     known = np.isfinite(own)
     if not (known == np.isfinite(got)).all(): return np.inf
     gap, size = np.abs(own - got)[known].max(initial=0), np.abs(own[known]).max(initial=0)
-    allowed = tolerance*size + min(1e-6, 1e-2*size)   # rounding inside a network is absolute, but small outputs must not pass unseen
+    # rounding inside a network is absolute, but small outputs must not pass unseen
+    allowed = tolerance*size + min(1e-6, 1e-2*size)
     return gap/max(size, 1e-30) if gap > allowed else 0.
 
 def compare(model, network, logits, xs):
-    """Raise `ValueError` unless `logits` (N, classes) of `network` are those that `model` gives for the list of arrays `xs`.
+    """Raise `ValueError` unless `logits` (N, classes) of `network` are those that `model` gives for the list of arrays
+    `xs`.
 
-    It names the first layer that gives something else. Of a model that ends in softmax the logarithms of the shares are compared."""
+    It names the first layer that gives something else. Of a model that ends in softmax the logarithms of the shares are
+    compared."""
     own, tolerance = np.asarray(call_of(model)(_alone([tf.constant(x) for x in xs])), "float32"), _tolerance(model)
     if _ends_in_softmax(model):
         large = own > 1e-6
@@ -282,8 +310,11 @@ def compare(model, network, logits, xs):
     else:
         gap = _gap(own, logits, tolerance)
         if _are_shares(own):
-            raise ValueError(f"model {model.name!r} gives shares of the classes that sum to 1, by a softmax that cannot be left out; end it in logits, or in a Softmax layer")
-    if gap: raise ValueError(f"model {model.name!r} does not compute what would be explained (off by {gap:.1%}): {_difference(model, network, xs, tolerance)}")
+            raise ValueError(f"model {model.name!r} gives shares of the classes that sum to 1, by a softmax that "
+                             "cannot be left out; end it in logits, or in a Softmax layer")
+    if gap:
+        raise ValueError(f"model {model.name!r} does not compute what would be explained (off by {gap:.1%}): "
+                         f"{_difference(model, network, xs, tolerance)}")
 
 def _are_shares(y): return y.shape[1] > 1 and (y >= 0).all() and np.ptp(y) > 0 and np.allclose(y.sum(1), 1, atol=1e-3)
 
@@ -293,28 +324,38 @@ def _outputs(model):
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for node in model._nodes_by_depth[depth]:
             layer = getattr(node, "layer", None) or node.operation
-            if not isinstance(layer, L.InputLayer): found.setdefault(layer.name, []).append((layer, tf.nest.flatten(node.outputs)[0]))
+            if not isinstance(layer, L.InputLayer):
+                found.setdefault(layer.name, []).append((layer, tf.nest.flatten(node.outputs)[0]))
     return found
 
 def _difference(model, network, xs, tolerance):
     "Why `network` differs from `model`: its first layer that does, and the remedy."
-    if has_own_call(model): return f"its class {type(model).__name__} has a call of its own; build it from keras.Input and layers"
+    if has_own_call(model):
+        return f"its class {type(model).__name__} has a call of its own; build it from keras.Input and layers"
     theirs, ours = _outputs(model), _outputs(network)
     pairs = [(*a, b[1]) for name in theirs if name in ours for a, b in zip(theirs[name], ours[name])]
     if not pairs: return "its layers cannot be told apart; build it anew from keras.Input and layers"
-    run = lambda net, k: tf.nest.flatten(keras.Model(net.inputs, [pair[k] for pair in pairs])(_alone(xs), training=False))
-    first = lambda ours, theirs: next((p[0] for p, a, b in zip(pairs, ours, theirs) if not is_softmax(p[0]) and _gap(a, b, tolerance)), None)
+    def run(net, k):
+        inside = keras.Model(net.inputs, [pair[k] for pair in pairs])
+        return tf.nest.flatten(inside(_alone(xs), training=False))
+
+    first = lambda ours, theirs: next((p[0] for p, a, b in zip(pairs, ours, theirs) if not is_softmax(p[0])
+                                       and _gap(a, b, tolerance)), None)
     own = run(model, 1)
     chance = first(own, run(model, 1))
-    if chance is not None: return f"layer {chance.name!r} ({type(chance).__name__}) gives random values, as it is called with training=True; build the model without"
+    if chance is not None:
+        return (f"layer {chance.name!r} ({type(chance).__name__}) gives random values, as it is called with "
+                "training=True; build the model without")
     layer = first(own, run(network, 2))
     if layer is None: return "its layers agree and their outcome does not; build it anew from keras.Input and layers"
-    return f"layer {layer.name!r} ({type(layer).__name__}) is the first that differs; replace it by layers of Keras, called without options, or use a gradient method"
+    return (f"layer {layer.name!r} ({type(layer).__name__}) is the first that differs; replace it by layers of Keras, "
+            "called without options, or use a gradient method")
 
 # %% ../../nbs/03_relevance.ipynb #9f4cbe5e
 @contextlib.contextmanager
 def _unchanged(variables):
-    "Gives `variables` their values back in the end: a normalisation that is called with training=True moves its averages."
+    """Gives `variables` their values back in the end: a normalisation that is called with training=True moves its
+    averages."""
     kept = [np.array(v) for v in variables]
     try: yield
     finally:
@@ -324,42 +365,58 @@ def _unchanged(variables):
 def _checked_images(images, shape, bounds=None):
     "`images` as float32 (N, *shape); `ValueError` or `TypeError` where they are not what the model takes."
     images = np.asarray(images)
-    if images.dtype.kind != "f": raise TypeError(f"images are {images.dtype}; scale them with the model's own preprocessing to float32 first")
+    if images.dtype.kind != "f":
+        raise TypeError(f"images are {images.dtype}; scale them with the model's own preprocessing to float32 first")
     if images.ndim != len(shape) + 1 or any(s not in (None, n) for s, n in zip(shape, images.shape[1:])):
-        raise ValueError(f"images have shape {images.shape}; the model takes (N, {', '.join(map(str, shape))}), a single image as images[None]")
+        raise ValueError(f"images have shape {images.shape}; the model takes (N, {', '.join(map(str, shape))}), a "
+                         "single image as images[None]")
     bad = ~np.isfinite(images.reshape(len(images), math.prod(images.shape[1:]))).all(1)
     if bad.any(): raise ValueError(f"images {np.flatnonzero(bad)[:5].tolist()} hold NaN or infinite values")
     if bounds is not None:
         slack = 1e-4*np.max(bounds[1] - bounds[0])
-        if (images < bounds[0] - slack).any() or (images > bounds[1] + slack).any(): raise ValueError(f"images reach from {images.min():g} to {images.max():g}, beyond the bounds that the method was given")
+        if (images < bounds[0] - slack).any() or (images > bounds[1] + slack).any():
+            raise ValueError(f"images reach from {images.min():g} to {images.max():g}, beyond the bounds that the "
+                             "method was given")
     return images.astype("float32", copy=False)
 
 def _checked_target(target, n, classes):
     "`target` as (n,) int32, -1 for the model's own prediction."
     if target is None: return np.full(n, -1, "int32")
     target = np.asarray(target)
-    if target.dtype.kind not in "iu" or target.shape not in ((), (n,)): raise ValueError(f"target must be None, one class or {n} classes as integers, got {target.dtype} of shape {target.shape}")
-    if target.size and not 0 <= target.min() <= target.max() < classes: raise ValueError(f"target must be a class from 0 to {classes - 1}, got {target.min()} to {target.max()}")
+    if target.dtype.kind not in "iu" or target.shape not in ((), (n,)):
+        raise ValueError(f"target must be None, one class or {n} classes as integers, got {target.dtype} of shape "
+                         f"{target.shape}")
+    if target.size and not 0 <= target.min() <= target.max() < classes:
+        raise ValueError(f"target must be a class from 0 to {classes - 1}, got {target.min()} to {target.max()}")
     return np.broadcast_to(target, n).astype("int32")
 
 # %% ../../nbs/03_relevance.ipynb #7b284256
 def _checked_model(model):
-    "(`model` as a functional one, shapes of its inputs, number of classes); `ValueError` unless it gives one vector of logits."
+    """(`model` as a functional one, shapes of its inputs, number of classes); `ValueError` unless it gives one
+    vector of logits."""
     if not has_own_call(model): model = _functional(model)
     elif not getattr(model, "inputs", None): _functional(model)
-    if len(model.outputs) != 1: raise ValueError(f"model {model.name!r} has {len(model.outputs)} outputs; take the part with one, keras.Model(input, output)")
+    if len(model.outputs) != 1:
+        raise ValueError(f"model {model.name!r} has {len(model.outputs)} outputs; take the part with one, "
+                         "keras.Model(input, output)")
     out = tuple(model.outputs[0].shape)
-    if len(out) != 2 or out[1] is None: raise ValueError(f"model {model.name!r} gives {out}; logits are (N, classes): end it with pooling and a Dense layer")
+    if len(out) != 2 or out[1] is None:
+        raise ValueError(f"model {model.name!r} gives {out}; logits are (N, classes): end it with pooling and a Dense "
+                         "layer")
     return model, [tuple(i.shape)[1:] for i in model.inputs], out[1]
 
 def _checked_bounds(method, bounds, shapes):
     "One (low, high) for each input, arrays of its shape, if `method` needs them."
     if not method.needs_bounds: return [None]*len(shapes)
-    if bounds is None: raise ValueError("this method needs bounds=(low, high), the range of the model's input: what its preprocessing makes of black and white, as (-1, 1)")
-    if any(None in shape for shape in shapes): raise ValueError(f"this method needs a model with inputs of a fixed size, these have {shapes}")
+    if bounds is None:
+        raise ValueError("this method needs bounds=(low, high), the range of the model's input: what its preprocessing "
+                         "makes of black and white, as (-1, 1)")
+    if any(None in shape for shape in shapes):
+        raise ValueError(f"this method needs a model with inputs of a fixed size, these have {shapes}")
     each = bounds if isinstance(bounds, list) else [bounds]*len(shapes)
     each = [tuple(np.broadcast_to(np.asarray(b, "float32"), shape) for b in pair) for pair, shape in zip(each, shapes)]
-    if any((low > high).any() for low, high in each): raise ValueError("bounds must be (low, high), with low at most high")
+    if any((low > high).any() for low, high in each):
+        raise ValueError("bounds must be (low, high), with low at most high")
     return each
 
 def method_of(method) -> Method:
@@ -387,7 +444,8 @@ def compared(logits, target, over:str="value", rival=None):
     return chosen - tf.one_hot(largest if rival is None else tf.where(rival < 0, largest, rival), tf.shape(logits)[1])
 
 def start(logits, target, how:str="value", over:str="value", rival=None, spread:bool=False):
-    """Relevance of the outputs, (N, classes): what is explained by `compared`, its "value", its value where "positive", or "one".
+    """Relevance of the outputs, (N, classes): what is explained by `compared`, its "value", its value where "positive",
+    or "one".
 
     All of it is given to the chosen output, or, for gradients, `spread` to the outputs by their factors.
     `target` (N,) int32, -1 = the largest."""
@@ -398,10 +456,13 @@ def start(logits, target, how:str="value", over:str="value", rival=None, spread:
 
 # %% ../../nbs/03_relevance.ipynb #4c7d1e03
 def _checked_start(over, method, classes):
-    if over not in STARTS: raise ValueError(f"start must be one of {', '.join(STARTS)}, got {over!r}{suggest(str(over), STARTS)}")
-    if over != "value" and classes < 2: raise ValueError(f"start={over!r} compares classes, and the model has one; use start='value'")
+    if over not in STARTS:
+        raise ValueError(f"start must be one of {', '.join(STARTS)}, got {over!r}{suggest(str(over), STARTS)}")
+    if over != "value" and classes < 2:
+        raise ValueError(f"start={over!r} compares classes, and the model has one; use start='value'")
     if over != "value" and method.kernel == FIXATE:
-        raise ValueError(f"CNN fixations pick neurons, whatever the logits are; start={over!r} has no meaning, use start='value'")
+        raise ValueError(f"CNN fixations pick neurons, whatever the logits are; start={over!r} has no meaning, use "
+                         "start='value'")
     return over
 
 def _takes_gradient(method): return (method.dense or method.kernel) == GRADIENT
@@ -413,12 +474,14 @@ def _last_dense(graph, network, over):
         while tensor in graph.stands_for: tensor = graph.stands_for[tensor][0]
         return made.get(tensor)
     call = source(tensor)
-    while call is not None and not isinstance(call.layer, L.Dense) and is_softmax(call.layer): call = source(call.inputs[0])
+    while call is not None and not isinstance(call.layer, L.Dense) and is_softmax(call.layer):
+        call = source(call.inputs[0])
     layer = getattr(call, "layer", None)
     once = call is not None and sum(c.facts is call.facts for c in graph.calls) == 1
     if type(layer) is L.Dense and once and (is_linear(layer) or is_softmax(layer)): return call
     where = f"layer {layer.name!r} ({type(layer).__name__})" if layer is not None else "the model's input"
-    raise ValueError(f"start={over!r} explains a difference of logits, which one last Dense layer without activation (but softmax) has to make, used once; "
+    raise ValueError(f"start={over!r} explains a difference of logits, which one last Dense layer without activation "
+                     "(but softmax) has to make, used once; "
                      f"here {where} does. Use start='value' or a gradient method, or end the model in Dense")
 
 # %% ../../nbs/03_relevance.ipynb #4c7d1e04
@@ -429,7 +492,8 @@ def _steps(network):
         elif isinstance(layer, keras.Model): yield from _steps(layer)
 
 def _compare_outputs(layer, method, facts, over):
-    "Forward pass of the last dense `layer`; backward it takes the relevance (N, classes) of each chosen class to be that of the difference `over`."
+    """Forward pass of the last dense `layer`; backward it takes the relevance (N, classes) of each chosen class to
+    be that of the difference `over`."""
     call = _logits(layer, True)
     rule = method.first if facts.bounds is not None and method.first else method.dense or method.kernel
     per_image = lambda x, kernels: tf.matmul(x[:, None], kernels[0])[:, 0]
@@ -442,7 +506,8 @@ def _compare_outputs(layer, method, facts, over):
             kernel = tf.matmul(factors, kernels[0], transpose_b=True)[..., None]   # (N, inputs, 1)
             if bias is not None: bias = tf.reduce_sum(factors*bias, 1, keepdims=True)
             r = tf.reduce_sum(r, 1, keepdims=True)
-            if method.start != "one":   # the difference anew, without the rounding that a large constant in the logits brings
+            # the difference anew, without the rounding that a large constant in the logits brings
+            if method.start != "one":
                 value = per_image(given, [kernel]) + (0. if bias is None else bias)
                 r = tf.where(r == 0., 0., tf.nn.relu(value) if method.start == "positive" else value)
             return [propagate(rule, per_image, [kernel], given, r, bias, facts.nonnegative, facts.bounds, facts.audit)]
@@ -460,10 +525,13 @@ def _needs_positive(method):
     "Whether maps are empty, or negative where they should be positive, if what `method` explains is not positive."
     if method.start == "one" or _takes_gradient(method): return False
     rule = method.dense or method.kernel
-    follows_sign = isinstance(rule, Rule) and all(s.outputs != "all" or {(t.x, t.w) for t in s.terms} == {("all", "all")} for s in rule.shares)
+    follows_sign = isinstance(rule, Rule) and all(s.outputs != "all"
+                                                  or {(t.x, t.w) for t in s.terms} == {("all", "all")}
+                                                  for s in rule.shares)
     return method.start == "positive" or not follows_sign
 
-_EXPLAINED = dict(value="the logit", over_mean="the logit over the mean of all", over_runner_up="the logit over the largest other one")
+_EXPLAINED = dict(value="the logit", over_mean="the logit over the mean of all",
+                  over_runner_up="the logit over the largest other one")
 
 def _tell_undecided(explainer, relevance, logits, target):
     "One warning with the number of images whose maps, a list of (N, …) of each input, say nothing or the opposite."
@@ -472,30 +540,37 @@ def _tell_undecided(explainer, relevance, logits, target):
     empty = np.all([empty_maps(r) for r in relevance], 0)
     told = []
     if undecided.any():
-        follows = "their maps are zero everywhere" if explainer.method.start == "positive" else "their maps are negative, the lowest where most argues for the class"
-        remedy = "start='over_mean' and start='over_runner_up' do not depend on a constant in the logits" if explainer.start == "value" else "the class asked for is not the one predicted"
-        told.append(f"{_EXPLAINED[explainer.start]} is not positive for {undecided.sum()} of {len(logits)} images, and {follows}; {remedy}")
-    if (empty & ~undecided).any(): told.append(f"{(empty & ~undecided).sum()} of {len(logits)} maps are zero everywhere, as nothing arrives at the pixels")
+        follows = ("their maps are zero everywhere" if explainer.method.start == "positive"
+                   else "their maps are negative, the lowest where most argues for the class")
+        remedy = ("start='over_mean' and start='over_runner_up' do not depend on a constant in the logits"
+                  if explainer.start == "value" else "the class asked for is not the one predicted")
+        told.append(f"{_EXPLAINED[explainer.start]} is not positive for {undecided.sum()} of {len(logits)} images, and "
+                    f"{follows}; {remedy}")
+    if (empty & ~undecided).any():
+        told.append(f"{(empty & ~undecided).sum()} of {len(logits)} maps are zero everywhere, as nothing arrives at "
+                    "the pixels")
     if told: warnings.warn(f"{explainer.name}: {'. '.join(told)}", stacklevel=4)
 
 def empty_maps(relevance, rows:int=1024) -> np.ndarray:
-    "(N,) bool: which of the maps (N, …), an array or one on disk, of which `rows` are read at once, are zero everywhere."
+    """(N,) bool: which of the maps (N, …), an array or one on disk, of which `rows` are read at once, are zero
+    everywhere."""
     n = relevance.shape[0]
     parts = [~np.asarray(relevance[i:i + rows]).reshape(min(rows, n - i), -1).any(1) for i in range(0, n, rows)]
     return np.concatenate(parts) if parts else np.zeros(0, bool)
 
 # %% ../../nbs/03_relevance.ipynb #fe18d9ae
 class Explainer:
-    """Relevance maps of `model`'s decisions by `method`: a name in `METHODS`, or a `Method` as `lrp_gamma(0.5)` (section 5.2).
+    """Relevance maps of `model`'s decisions by `method`: a name in `METHODS`, or a `Method` as `lrp_gamma(0.5)`
+    (section 5.2).
 
     `model`: functional or Sequential Keras model from float32 inputs, as images (N, H, W, C), to logits (N, classes); a
     softmax at its end is left out. It is not changed, and its weights are used as they are at the time of a call.
-    `bounds`: (low, high) of the input, scalars, one per channel, or arrays of its shape, a list of such pairs for several
-    inputs; what methods with the z^B-rule need. `start`, one of `STARTS`: whether a logit is explained, or that it is
-    above the mean of all logits, or above the runner-up. Raises `ValueError` for an unknown method or start, naming a layer
-    that has no rule, or where what would be explained does not compute what the model computes. In Keras 2 a layer that is
-    called with training=True by the model itself works on the statistics of the batch, so the gradient's map depends on
-    the images beside it."""
+    `bounds`: (low, high) of the input, scalars, one per channel, or arrays of its shape, a list of such pairs for
+    several inputs; what methods with the z^B-rule need. `start`, one of `STARTS`: whether a logit is explained, or that
+    it is above the mean of all logits, or above the runner-up. Raises `ValueError` for an unknown method or start,
+    naming a layer that has no rule, or where what would be explained does not compute what the model computes. In Keras
+    2 a layer that is called with training=True by the model itself works on the statistics of the batch, so the
+    gradient's map depends on the images beside it."""
     def __init__(self, model, method="deep_taylor", bounds=None, start="value"):
         self.name, self.method = method if isinstance(method, str) else "relevance", method_of(method)
         model, self.shapes, self.classes = _checked_model(model)
@@ -514,11 +589,14 @@ class Explainer:
     def _build(self, model, copy):
         self.graph = Graph()
         self.network = copy(model, self.method, self.graph)
-        self.graph.settle({id(i): b for i, b in zip(self.network.inputs, self.bounds) if b is not None}, self.method.fold)
-        if self.start != "value" and not _takes_gradient(self.method): _explain_difference(self.network, self.graph, self.method, self.start)
+        self.graph.settle({id(i): b for i, b in zip(self.network.inputs, self.bounds) if b is not None},
+                          self.method.fold)
+        if self.start != "value" and not _takes_gradient(self.method):
+            _explain_difference(self.network, self.graph, self.method, self.start)
         self._graphs = {}
         self._run = self.traced("maps", self._slopes, tf.TensorSpec((None,), tf.int32))
-        changes = any(op.type.startswith("Assign") or "PartitionedCall" in op.type for op in self._run.graph.get_operations())
+        changes = any(op.type.startswith("Assign") or "PartitionedCall" in op.type
+                      for op in self._run.graph.get_operations())
         self._changing = model.non_trainable_weights if changes else []
 
     def _compare(self, model):
@@ -529,10 +607,12 @@ class Explainer:
             compare(model, self.network, logits, xs)
 
     def traced(self, name, run, *more):
-        "`run(inputs, target, …)` as a graph, made at the first call with `name` and kept: in graphs TensorFlow leaves out what nobody asks for, as gradients of kernels."
+        """`run(inputs, target, …)` as a graph, made at the first call with `name` and kept: in graphs TensorFlow
+        leaves out what nobody asks for, as gradients of kernels."""
         if name not in self._graphs:
             inputs = [tf.TensorSpec((None, *s), tf.float32) for s in self.shapes]
-            self._graphs[name] = tf.function(run, autograph=False).get_concrete_function(inputs, tf.TensorSpec((None,), tf.int32), *more)
+            graph = tf.function(run, autograph=False)
+            self._graphs[name] = graph.get_concrete_function(inputs, tf.TensorSpec((None,), tf.int32), *more)
         return self._graphs[name]
 
     def begun(self, logits, target, rival=None):
@@ -543,18 +623,23 @@ class Explainer:
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             logits = tf.cast(self.network(_alone(inputs), training=False), tf.float32)
-        return tape.gradient(logits, inputs, output_gradients=self.begun(logits, target, rival), unconnected_gradients="zero"), logits
+        return tape.gradient(logits, inputs, output_gradients=self.begun(logits, target, rival),
+                             unconnected_gradients="zero"), logits
 
     def slopes(self, inputs, target):
-        "(relevance of each of the list `inputs`, in its shape; logits (N, classes)), as tensors, of one batch; before anything is averaged or multiplied."
-        return self._run([tf.convert_to_tensor(x) for x in inputs], tf.convert_to_tensor(target), tf.fill(tf.shape(target), -1))
+        """(relevance of each of the list `inputs`, in its shape; logits (N, classes)), as tensors, of one batch;
+        before anything is averaged or multiplied."""
+        return self._run([tf.convert_to_tensor(x) for x in inputs], tf.convert_to_tensor(target),
+                         tf.fill(tf.shape(target), -1))
 
     def checked(self, images) -> list:
         "`images` as a list of float32 arrays, one for each input of the model, checked."
         images = list(images) if len(self.shapes) > 1 else [images]
-        if len(images) != len(self.shapes): raise ValueError(f"the model takes {len(self.shapes)} inputs, got {len(images)}")
+        if len(images) != len(self.shapes):
+            raise ValueError(f"the model takes {len(self.shapes)} inputs, got {len(images)}")
         images = [_checked_images(x, s, b) for x, s, b in zip(images, self.shapes, self.bounds)]
-        if len({len(x) for x in images}) > 1: raise ValueError(f"inputs of different lengths: {[len(x) for x in images]}")
+        if len({len(x) for x in images}) > 1:
+            raise ValueError(f"inputs of different lengths: {[len(x) for x in images]}")
         return images
 
     def _batch(self, inputs, target):
@@ -566,11 +651,14 @@ class Explainer:
         samples = self.method.samples
         if samples:
             chosen = np.where(target < 0, logits.argmax(1), target).astype("int32")
-            rival = compared(logits, chosen, "over_runner_up").numpy().argmin(1).astype("int32")   # that of the image, not of each sample
+            # that of the image, not of each sample
+            rival = compared(logits, chosen, "over_runner_up").numpy().argmin(1).astype("int32")
             several = [run(list(xs), chosen, rival)[0] for xs in zip(*(samples.inputs(x) for x in inputs))]
             relevance = [np.mean(parts, 0, dtype="float64").astype("float32") for parts in zip(*several)]
-        if self.method.kernel == FIXATE: relevance = [np.sign(r.max(-1, keepdims=True)) if r.ndim > 2 else np.sign(r) for r in relevance]
-        if self.method.times_input: relevance = [r*(x - np.float32(getattr(samples, "baseline", 0))) for r, x in zip(relevance, inputs)]
+        if self.method.kernel == FIXATE:
+            relevance = [np.sign(r.max(-1, keepdims=True)) if r.ndim > 2 else np.sign(r) for r in relevance]
+        if self.method.times_input:
+            relevance = [r*(x - np.float32(getattr(samples, "baseline", 0))) for r, x in zip(relevance, inputs)]
         return relevance, logits
 
     def explain(self, images, target=None, batch_size:int=64, tell:bool=True):
@@ -581,34 +669,42 @@ class Explainer:
         n = len(inputs[0])
         target = _checked_target(target, n, self.classes)
         with _unchanged(self._changing):
-            batches = [self._batch([x[i:i + batch_size] for x in inputs], target[i:i + batch_size]) for i in range(0, n, batch_size)]
-        batches = batches or [([np.zeros((0, *s), "float32") for s in self.shapes], np.zeros((0, self.classes), "float32"))]
+            batches = [self._batch([x[i:i + batch_size] for x in inputs], target[i:i + batch_size])
+                       for i in range(0, n, batch_size)]
+        batches = batches or [([np.zeros((0, *s), "float32") for s in self.shapes],
+                               np.zeros((0, self.classes), "float32"))]
         relevance = [np.concatenate(parts) for parts in zip(*(r for r, _ in batches))]
-        if not all(np.isfinite(r).all() for r in relevance): raise FloatingPointError("relevance is not finite; look for NaN, infinite or extreme weights in the model")
-        logits, relevance = np.concatenate([logits for _, logits in batches]), [r.sum(-1) if r.ndim > 2 else r for r in relevance]
+        if not all(np.isfinite(r).all() for r in relevance):
+            raise FloatingPointError("relevance is not finite; look for NaN, infinite or extreme weights in the model")
+        logits = np.concatenate([logits for _, logits in batches])
+        relevance = [r.sum(-1) if r.ndim > 2 else r for r in relevance]
         if tell: _tell_undecided(self, relevance, logits, target)
         return _alone(relevance), logits
 
     def undecided(self, logits, target=None) -> np.ndarray:
-        "(N,) bool, of `logits` (N, classes): what is explained is not positive, and the method's maps are empty or the wrong way round for it."
+        """(N,) bool, of `logits` (N, classes): what is explained is not positive, and the method's maps are empty or
+        the wrong way round for it."""
         if not _needs_positive(self.method): return np.zeros(len(logits), bool)
-        factors = compared(tf.constant(logits), tf.constant(_checked_target(target, len(logits), self.classes)), self.start)
+        factors = compared(tf.constant(logits), tf.constant(_checked_target(target, len(logits), self.classes)),
+                           self.start)
         return (factors.numpy()*logits).sum(1) <= 0
 
     def __call__(self, images, target=None):
         """Relevance (N, H, W) float32 of every pixel of `images` (N, H, W, C), float32 in the model's input range.
 
-        `target`: None for the model's own prediction, a class, or (N,) classes. A model with several inputs takes and gives
-        a list; inputs (N, features) give (N, features). Warns, with their number, of images whose logit is not positive
-        where the method's maps are empty or negative for it, and of other maps that are zero everywhere. Raises `TypeError` or `ValueError` for images of another type or
-        shape, with NaN or infinite values, and for targets that are no classes."""
+        `target`: None for the model's own prediction, a class, or (N,) classes. A model with several inputs takes and
+        gives a list; inputs (N, features) give (N, features). Warns, with their number, of images whose logit is not
+        positive where the method's maps are empty or negative for it, and of other maps that are zero everywhere.
+        Raises `TypeError` or `ValueError` for images of another type or shape, with NaN or infinite values, and for
+        targets that are no classes."""
         return self.explain(images, target)[0]
 
     def ledger(self, images, target=None): return ledger(self, images, target)
 
 # %% ../../nbs/03_relevance.ipynb #ef0b568e
 def layer_maps(explainer, images, names, target=None) -> dict:
-    """Activations and relevance inside a network: layer name -> (activation, relevance) of its output, both of that output's shape.
+    """Activations and relevance inside a network: layer name -> (activation, relevance) of its output, both of that
+    output's shape.
 
     `images`, `target`: as for calling `explainer`. Raises `ValueError` for a name that is no layer of the network."""
     known = [layer.name for layer in explainer.network.layers]
@@ -622,45 +718,58 @@ def layer_maps(explainer, images, names, target=None) -> dict:
         with tf.GradientTape() as tape:
             tape.watch(images)
             *inner, logits = part(_alone(images), training=False)
-        return inner, tape.gradient(logits, inner, output_gradients=explainer.begun(logits, target), unconnected_gradients="zero")
+        return inner, tape.gradient(logits, inner, output_gradients=explainer.begun(logits, target),
+                                    unconnected_gradients="zero")
     inner, relevance = explainer.traced(("layers", *names), inside)(images, target)
     return {n: (a.numpy(), r.numpy()) for n, a, r in zip(names, inner, relevance)}
 
 # %% ../../nbs/03_relevance.ipynb #a0768b85
 class _Account:
-    "What one layer was handed and hands down, sums over images; where it went. Adds up over the places that the layer is called in."
+    """What one layer was handed and hands down, sums over images; where it went. Adds up over the places that the
+    layer is called in."""
     def __init__(self): self.arrives, self.hands_down, self.bias, self.dead = 0., 0., 0., 0.
     def arrived(self, r): self.arrives += tf.cast(r, tf.float64)
     def handed(self, r): self.hands_down += tf.cast(r, tf.float64)
-    def __call__(self, bias, dead): self.bias, self.dead = self.bias + tf.cast(bias, tf.float64), self.dead + tf.cast(dead, tf.float64)
-    def sums(self): return tf.stack([tf.cast(v, tf.float64) for v in (self.arrives, self.hands_down, self.bias, self.dead)])
+    def __call__(self, bias, dead):
+        self.bias, self.dead = self.bias + tf.cast(bias, tf.float64), self.dead + tf.cast(dead, tf.float64)
+    def sums(self):
+        return tf.stack([tf.cast(v, tf.float64) for v in (self.arrives, self.hands_down, self.bias, self.dead)])
 
 def _row(call, sums):
     "Row of the ledger for the layer of `call`, of its account's `sums`."
     arrives, hands_down, bias, lost = map(float, sums)
     rest = arrives - hands_down - bias - lost
-    dead, padding = kind(call.layer) == "relu", "Padding" in type(call.layer).__name__ or "Cropping" in type(call.layer).__name__
-    return dict(layer=call.layer.name, type=type(call.layer).__name__, arrives=arrives, hands_down=hands_down, bias=bias,
-                dead=lost + (rest if dead else 0.), padding=rest if padding else 0., other=0. if dead or padding else rest)
+    dead, padding = (kind(call.layer) == "relu", "Padding" in type(call.layer).__name__
+                     or "Cropping" in type(call.layer).__name__)
+    return dict(layer=call.layer.name, type=type(call.layer).__name__, arrives=arrives, hands_down=hands_down,
+                bias=bias,
+                dead=lost + (rest if dead else 0.), padding=rest if padding else 0., other=0. if dead or padding
+                else rest)
 
 # %% ../../nbs/03_relevance.ipynb #c889df14
 def ledger(explainer, images, target=None) -> pd.DataFrame:
-    """Where the relevance of a decision goes, layer by layer from the output down; sums over `images`, as for calling `explainer`.
+    """Where the relevance of a decision goes, layer by layer from the output down; sums over `images`, as for calling
+    `explainer`.
 
     Columns: layer, type, arrives, hands_down, bias, dead, padding, other; arrives = hands_down + the four losses. In
-    `.attrs`: "start", the relevance of the output, and "pixels", what arrives at the input. `ValueError` for methods that average over samples."""
-    if explainer.method.samples: raise ValueError("a method that averages over samples has no ledger; take the ledger of the gradient")
-    if explainer.method.kernel == FIXATE: raise ValueError("CNN fixations pick neurons and divide nothing; take the ledger of an lrp_ method")
+    `.attrs`: "start", the relevance of the output, and "pixels", what arrives at the input. `ValueError` for methods
+    that average over samples."""
+    if explainer.method.samples:
+        raise ValueError("a method that averages over samples has no ledger; take the ledger of the gradient")
+    if explainer.method.kernel == FIXATE:
+        raise ValueError("CNN fixations pick neurons and divide nothing; take the ledger of an lrp_ method")
     inputs = [tf.constant(x) for x in explainer.checked(images)]
     target = tf.constant(_checked_target(target, len(inputs[0]), explainer.classes))
-    sums, begun, pixels = explainer.traced("ledger", lambda inputs, target: _audited(explainer, inputs, target))(inputs, target)
+    sums, begun, pixels = explainer.traced("ledger", lambda inputs,
+                                           target: _audited(explainer, inputs, target))(inputs, target)
     calls = {id(c.facts): c for c in reversed(explainer.graph.calls)}
     table = pd.DataFrame([_row(c, row) for c, row in zip(calls.values(), sums.numpy())])
     table.attrs = dict(start=float(begun), pixels=float(pixels))
     return table
 
 def _audited(explainer, inputs, target):
-    "A backward pass of which each layer keeps account: sums of the layers from the output down, (layers, 4); start; pixels."
+    """A backward pass of which each layer keeps account: sums of the layers from the output down, (layers, 4);
+    start; pixels."""
     accounts = {id(c.facts): _Account() for c in reversed(explainer.graph.calls)}
     for c in explainer.graph.calls: c.facts.audit = accounts[id(c.facts)]
     try: relevance, logits = explainer._slopes(inputs, target)
@@ -671,7 +780,8 @@ def _audited(explainer, inputs, target):
 
 # %% ../../nbs/03_relevance.ipynb #e4d7736d
 class Maps(NamedTuple):
-    "Stored maps: `relevance` (N, H, W) float32 and `predictions`, the logits (N, classes) float32, Zarr arrays; the store's `entry`."
+    """Stored maps: `relevance` (N, H, W) float32 and `predictions`, the logits (N, classes) float32, Zarr arrays;
+    the store's `entry`."""
     relevance: zarr.Array
     predictions: zarr.Array
     entry: Entry
@@ -688,23 +798,29 @@ def _batch_maps(explainer, corpus, prepare, start, stop, batch_size):
     for first in range(start, stop, batch_size):
         images = np.asarray(prepare(corpus.images[first:min(first + batch_size, stop)]))
         n = len(images)
-        parts.append([part[:n] for part in explainer.explain(np.concatenate([images, np.repeat(images[-1:], batch_size - n, 0)]), tell=False)])
+        filled = np.concatenate([images, np.repeat(images[-1:], batch_size - n, 0)])
+        parts.append([part[:n] for part in explainer.explain(filled, tell=False)])
     return [np.concatenate(part) for part in zip(*parts)]
 
 # %% ../../nbs/03_relevance.ipynb #1fd78440
 def maps(model, corpus, prepare, store, method="deep_taylor", batch_size:int=32, start:str="value", **key) -> Maps:
-    """Relevance maps of all images of `corpus`, out of `store`; missing ones are computed by `Explainer(model, method, start=start)`.
+    """Relevance maps of all images of `corpus`, out of `store`; missing ones are computed by `Explainer(model, method,
+    start=start)`.
 
     `model`: the Keras model, or a function without arguments that gives it and is called only if maps are missing.
     `prepare`: uint8 images (n, h, w, c) -> float32 model input (n, H, W, C). `key`: what identifies both, as
-    `trainer=run.key`; the method, the start, the corpus's digest, batch size and numerics are added. The entry's `meta` has
-    the numbers of maps that are "empty", zero everywhere, and of images "not_positive", whose explained value is not
-    positive though the method needs it to be; where there are any, it is said at each call. Raises `ValueError` without `key`, for an empty corpus, and as `Explainer` does."""
+    `trainer=run.key`; the method, the start, the corpus's digest, batch size and numerics are added. The entry's `meta`
+    has the numbers of maps that are "empty", zero everywhere, and of images "not_positive", whose explained value is
+    not positive though the method needs it to be; where there are any, it is said at each call. Raises `ValueError`
+    without `key`, for an empty corpus, and as `Explainer` does."""
     if not key: raise ValueError("maps need a key that identifies the model and its preprocessing, as trainer=run.key")
     if not len(corpus): raise ValueError(f"{corpus.corpus} ({corpus.split}) holds no images to explain")
-    entry = store.entry("maps", method=repr(method_of(method)), start=start, corpus=corpus.digest, batch_size=batch_size, numerics=numerics(), code=_version(method), **key)
+    entry = store.entry("maps", method=repr(method_of(method)), start=start, corpus=corpus.digest,
+                        batch_size=batch_size, numerics=numerics(), code=_version(method), **key)
     with entry.lock():
-        if not entry.complete: _fill(entry, model if isinstance(model, keras.Model) else model(), corpus, prepare, method, batch_size, start)
+        if not entry.complete:
+            _fill(entry, model if isinstance(model, keras.Model) else model(), corpus, prepare, method, batch_size,
+                  start)
     _say_empty(entry, f"{corpus.corpus} ({corpus.split})")
     return Maps(*(entry.array(name) for name in Maps._fields[:2]), entry)
 
@@ -712,7 +828,9 @@ def _say_empty(entry, what):
     "Print how many of the stored maps of `what` say nothing, or the opposite."
     n, empty, not_positive = (entry.meta[name] for name in ("images", "empty", "not_positive"))
     if empty: print(f"{empty} of {n} relevance maps of {what} are zero everywhere")
-    if not_positive: print(f"{not_positive} of {n} images of {what}: what is explained is not positive, which this method needs; start='over_mean' and start='over_runner_up' do not depend on a constant in the logits")
+    if not_positive:
+        print(f"{not_positive} of {n} images of {what}: what is explained is not positive, which this method needs; "
+              "start='over_mean' and start='over_runner_up' do not depend on a constant in the logits")
 
 # %% ../../nbs/03_relevance.ipynb #5fec3a8b
 def _version(method="deep_taylor"):
@@ -736,7 +854,16 @@ def _fill(entry, model, corpus, prepare, method, batch_size, start, rows=256):
     n, chunk = len(corpus), batch_size * math.ceil(rows / batch_size)
     size = np.asarray(prepare(corpus.images[:1])).shape[1:3]
     def compute(first, last): return _batch_maps(explainer, corpus, prepare, first, last, batch_size)
-    relevance = resumable_array(entry, "relevance", (n, *size), "float32", chunk, compute, desc=f"{explainer.name}, {corpus.corpus} ({corpus.split})",
+    relevance = resumable_array(entry, "relevance", (n, *size), "float32", chunk, compute,
+                                desc=f"{explainer.name}, {corpus.corpus} ({corpus.split})",
                     beside=dict(predictions=((n, explainer.classes), "float32")))
     logits = zarr.open_array(entry.path/"predictions.zarr", mode="r")[:]
     entry.finish(images=n, empty=int(empty_maps(relevance).sum()), not_positive=int(explainer.undecided(logits).sum()))
+
+# %% ../../nbs/03_relevance.ipynb #f406cf0e
+def resize_relevance(relevance, size:int) -> np.ndarray:
+    "Maps (n, h, w) as float32 (n, size, size): averaged by area when shrinking, bilinear when enlarging."
+    r = np.asarray(relevance, "float32")
+    if r.shape[1:] == (size, size): return r
+    method = "area" if size < r.shape[1] else "bilinear"
+    return tf.image.resize(r[..., None], (size, size), method=method)[..., 0].numpy()

@@ -9,15 +9,18 @@ __all__ = ['PARTS', 'GRADIENT', 'PASS', 'GUIDED', 'WINNER', 'FIXATE', 'ALPHA1_BE
            'deep_taylor_bounded', 'deep_taylor_canonized', 'lrp_composite', 'lrp_argmax', 'cnn_fixations']
 
 # %% ../../nbs/03a_rules.ipynb #db8171d9
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import numpy as np, tensorflow as tf
 
 # %% ../../nbs/03a_rules.ipynb #2c3f780c
-PARTS = {"all": tf.identity, "+": lambda t: tf.maximum(t, 0.), "-": lambda t: tf.minimum(t, 0.), "square": tf.square, "one": tf.ones_like}
+PARTS = {"all": tf.identity, "+": lambda t: tf.maximum(t, 0.), "-": lambda t: tf.minimum(t, 0.), "square": tf.square,
+         "one": tf.ones_like}
 
 @dataclass(frozen=True)
 class Term:
-    "`factor` times part `x` of the input times part `w` of the kernel; keys of `PARTS`, for the input also \"low\" and \"high\", its bounds."
+    """`factor` times part `x` of the input times part `w` of the kernel.
+
+    `x`, `w`: keys of `PARTS`, for the input also "low" and "high", its bounds."""
     x: str
     w: str
     factor: float = 1.
@@ -40,7 +43,8 @@ class Rule:
     shares: tuple
     zero: float = 1e-7
 
-GRADIENT, PASS, GUIDED, WINNER, FIXATE = "gradient", "pass", "guided", "winner", "fixate"   # rules that are no sums; see `Method`
+# rules that are no sums; see `Method`
+GRADIENT, PASS, GUIDED, WINNER, FIXATE = "gradient", "pass", "guided", "winner", "fixate"
 
 # %% ../../nbs/03a_rules.ipynb #0bcbc0c4
 _PRODUCT = (Term("all", "all"),)
@@ -53,17 +57,21 @@ def epsilon_rule(epsilon:float=0., bias:bool=True) -> Rule:
     return Rule((Share(_PRODUCT, bias=(("all", 1.),) if bias else (), epsilon=epsilon),))
 
 def alpha_beta_rule(alpha:float=2., beta:float=1., bias:bool=True) -> Rule:
-    "`alpha` of the relevance by what argues for an output, minus `beta` by what argues against it. ValueError unless alpha − beta = 1, beta ≥ 0."
-    if beta < 0 or not np.isclose(alpha - beta, 1): raise ValueError(f"alpha - beta must be 1 and beta at least 0, got alpha={alpha} and beta={beta}")
+    """`alpha` of the relevance by what argues for an output, minus `beta` by what argues against it. ValueError
+    unless alpha − beta = 1, beta ≥ 0."""
+    if beta < 0 or not np.isclose(alpha - beta, 1):
+        raise ValueError(f"alpha - beta must be 1 and beta at least 0, got alpha={alpha} and beta={beta}")
     joins = lambda part: ((part, 1.),) if bias else ()
     against = (Share(_AGAINST, -beta, joins("-")),) if beta else ()
     return Rule((Share(_FOR, alpha, joins("+")), *against))
 
 # %% ../../nbs/03a_rules.ipynb #4d0d30c7
 def gamma_rule(gamma:float=0.25) -> Rule:
-    "Contributions $x_i w_{ij}$, those with the sign of the output counted `gamma` times more. ValueError for a negative `gamma`."
+    """Contributions $x_i w_{ij}$, those with the sign of the output counted `gamma` times more. ValueError for a
+    negative `gamma`."""
     if gamma < 0: raise ValueError(f"gamma must not be negative, got {gamma}")
-    share = lambda favoured, sign: Share(_PRODUCT + _scaled(favoured, gamma), bias=(("all", 1.), (sign, gamma)), outputs=sign)
+    share = lambda favoured, sign: Share(_PRODUCT + _scaled(favoured, gamma), bias=(("all", 1.), (sign, gamma)),
+                                         outputs=sign)
     return Rule((share(_FOR, "+"), share(_AGAINST, "-")))
 
 ALPHA1_BETA0 = alpha_beta_rule(1., 0., bias=False)
@@ -79,7 +87,8 @@ def _products(terms, x, kernels, nonnegative, bounds):
         terms = [Term("all" if t.x == "+" else t.x, t.w, t.factor) for t in terms if t.x != "-"]
     if len(kernels) > 1: return [(t.factor*parts[t.x](x), [PARTS[t.w](k) for k in kernels]) for t in terms]
     names = list(dict.fromkeys(t.x for t in terms))
-    return [(parts[n](x), [tf.add_n([t.factor*PARTS[t.w](kernels[0]) if t.factor != 1 else PARTS[t.w](kernels[0]) for t in terms if t.x == n])]) for n in names]
+    return [(parts[n](x), [tf.add_n([t.factor*PARTS[t.w](kernels[0]) if t.factor != 1 else PARTS[t.w](kernels[0])
+                                     for t in terms if t.x == n])]) for n in names]
 
 def away_from_zero(z, epsilon, zero):
     "`z` as a denominator: `epsilon` further from 0 on its own side, exact zeros replaced by `zero`."
@@ -88,12 +97,14 @@ def away_from_zero(z, epsilon, zero):
 
 # %% ../../nbs/03a_rules.ipynb #7d76f74b
 def propagate(rule, f, kernels, x, relevance, bias=None, nonnegative=False, bounds=None, audit=None):
-    """Relevance of the input `x` of the map `f(x, kernels) + bias`, linear in `x`, whose outputs have `relevance`; shape of `x`.
+    """Relevance of the input `x` of the map `f(x, kernels) + bias`, linear in `x`, whose outputs have `relevance`;
+    shape of `x`.
 
     `nonnegative`: `x` is known to have no negative values. `bounds`: (low, high) of `x`, for rules that ask for them.
     `audit(bias, dead)` is told the relevance that the bias took and that fell on outputs nothing contributes to."""
     signs = f(x, kernels) + (0. if bias is None else bias) if any(s.outputs != "all" for s in rule.shares) else None
-    return tf.add_n([_share(s, rule.zero, f, kernels, x, _chosen(relevance, s, signs), bias, nonnegative, bounds, audit) for s in rule.shares])
+    return tf.add_n([_share(s, rule.zero, f, kernels, x, _chosen(relevance, s, signs), bias, nonnegative, bounds,
+                            audit) for s in rule.shares])
 
 def _chosen(relevance, share, signs):
     "The relevance that `share` divides."
@@ -111,21 +122,26 @@ def _share(share, zero, f, kernels, x, relevance, bias, nonnegative, bounds, aud
     joined = None if bias is None else tf.add_n([c*PARTS[part](bias) for part, c in share.bias]) if share.bias else None
     total = z if joined is None else z + joined
     quotient = relevance/away_from_zero(total, share.epsilon, zero)
-    if audit: audit(0. if joined is None else tf.reduce_sum(quotient*joined), tf.reduce_sum(tf.where(total == 0., relevance, 0.)))
+    if audit:
+        audit(0. if joined is None else tf.reduce_sum(quotient*joined),
+              tf.reduce_sum(tf.where(total == 0., relevance, 0.)))
     return tf.add_n([a*slope for a, slope in zip(inputs, tape.gradient(z, inputs, output_gradients=quotient))])
 
 # %% ../../nbs/03a_rules.ipynb #f57192d3
 def _winners(patches, there, kernel, connected, relevance, pick):
-    """Relevance of `patches` (N, h, w, k): that of each output with any, at the entry that `pick` finds in its products with its column of `kernel` (k, outputs).
+    """Relevance of `patches` (N, h, w, k): that of each output with any, at the entry that `pick` finds in its products
+    with its column of `kernel` (k, outputs).
 
-    Products are −∞ where there is no input: `there` (1, h, w, k) is 0 in the padding, `connected` (k, outputs) where a kernel has no weight."""
+    Products are −∞ where there is no input: `there` (1, h, w, k) is 0 in the padding, `connected` (k, outputs) where a
+    kernel has no weight."""
     where, columns, links = tf.where(relevance != 0.), tf.transpose(kernel), tf.transpose(connected)
     block = max(1, 2**24//kernel.shape[0])   # products at a time: 64 MB
     def some(first, total):
         at = where[first:first + block]
         exists = (tf.gather_nd(there[0], at[:, 1:-1]) > 0.) & tf.gather(links, at[:, -1])
         index = pick(tf.where(exists, tf.gather_nd(patches, at[:, :-1])*tf.gather(columns, at[:, -1]), -np.inf))
-        return first + block, tf.tensor_scatter_nd_add(total, tf.concat([at[:, :-1], index[:, None]], 1), tf.gather_nd(relevance, at))
+        return first + block, tf.tensor_scatter_nd_add(total, tf.concat([at[:, :-1], index[:, None]], 1),
+                                                       tf.gather_nd(relevance, at))
     start = (tf.constant(0, tf.int64), tf.zeros_like(patches))
     return tf.while_loop(lambda first, total: first < tf.shape(where, tf.int64)[0], some, start)[1]
 
@@ -133,9 +149,10 @@ def largest(products): return tf.argmax(products, 1)
 
 # %% ../../nbs/03a_rules.ipynb #63709776
 def propagate_to_winner(kernel, options, x, relevance, pick=largest, connected=None):
-    """Relevance of the input `x` (N, H, W, C) of a 2D convolution with `kernel` (kh, kw, C, outputs): each output's goes to one input,
-    that with the largest $x_i w_{ij}$, the first of equals (Huber et al. 2019). `options`: sizes, strides, rates, padding of
-    `tf.image.extract_patches`; `connected`: bool of the kernel's shape, which weights there are (None: all)."""
+    """Relevance of the input `x` (N, H, W, C) of a 2D convolution with `kernel` (kh, kw, C, outputs): each output's
+    goes to one input, that with the largest $x_i w_{ij}$, the first of equals (Huber et al. 2019). `options`: sizes,
+    strides, rates, padding of `tf.image.extract_patches`; `connected`: bool of the kernel's shape, which weights there
+    are (None: all)."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         patches = tf.image.extract_patches(x, **options)
@@ -146,7 +163,8 @@ def propagate_to_winner(kernel, options, x, relevance, pick=largest, connected=N
 
 # %% ../../nbs/03a_rules.ipynb #9c92e3a0
 def _strongest_of_strongest_channel(channels):
-    "`pick` for products (m, positions · channels): the channel with the largest sum, and in it the position with the largest product."
+    """`pick` for products (m, positions · channels): the channel with the largest sum, and in it the position with
+    the largest product."""
     def pick(products):
         products = tf.reshape(products, (tf.shape(products)[0], -1, channels))
         exists = products > -np.inf
@@ -156,12 +174,17 @@ def _strongest_of_strongest_channel(channels):
     return pick
 
 def pick_in_window(kernel, options, x, picked, connected=None):
-    "Picks (0 or 1) among the inputs of a 2D convolution by those among its outputs; arguments as for `propagate_to_winner`."
-    return tf.sign(propagate_to_winner(kernel, options, x, tf.sign(picked), _strongest_of_strongest_channel(kernel.shape[-2]), connected))
+    """Picks (0 or 1) among the inputs of a 2D convolution by those among its outputs; arguments as for
+    `propagate_to_winner`."""
+    return tf.sign(propagate_to_winner(kernel, options, x, tf.sign(picked),
+                                       _strongest_of_strongest_channel(kernel.shape[-2]), connected))
 
 def pick_in_dense(kernel, x, picked, one:bool):
-    "Picks among the inputs `x` (N, inputs) of a dense layer: all that contribute positively to a picked output, or, if `one`, the strongest of each."
-    if one: return pick_in_window(kernel[None, None], dict(sizes=[1]*4, strides=[1]*4, rates=[1]*4, padding="VALID"), x[:, None, None], picked[:, None, None])[:, 0, 0]
+    """Picks among the inputs `x` (N, inputs) of a dense layer: all that contribute positively to a picked output,
+    or, if `one`, the strongest of each."""
+    if one:
+        return pick_in_window(kernel[None, None], dict(sizes=[1]*4, strides=[1]*4, rates=[1]*4, padding="VALID"),
+                              x[:, None, None], picked[:, None, None])[:, 0, 0]
     agree = tf.matmul(tf.sign(picked), tf.cast(kernel > 0, tf.float32), transpose_b=True)*tf.cast(x > 0, tf.float32)
     against = tf.matmul(tf.sign(picked), tf.cast(kernel < 0, tf.float32), transpose_b=True)*tf.cast(x < 0, tf.float32)
     return tf.sign(agree + against)
@@ -172,10 +195,10 @@ class Method:
     """A rule for each kind of layer. `dense`, `first` (layers that see the input): None for that of `kernel`.
 
     `start`: relevance of the chosen output: its "value", its value where "positive", or "one". `fold`: batch
-    normalisation is made part of the neighbouring kernel; without a neighbour it is a kernel itself. `samples`: the inputs
-    to average over (`Path`, `Noise`). `times_input`: the result is multiplied by the input (less the baseline).
-    `needs_relu`: why activations other than ReLU are refused; empty if they are not. `whole`: a separable convolution is
-    one map, of whose two kernels a rule takes the same part; else two maps, one after the other."""
+    normalisation is made part of the neighbouring kernel; without a neighbour it is a kernel itself. `samples`: the
+    inputs to average over (`Path`, `Noise`). `times_input`: the result is multiplied by the input (less the baseline).
+    `needs_relu`: why activations other than ReLU are refused; empty if they are not. `whole`: a separable convolution
+    is one map, of whose two kernels a rule takes the same part; else two maps, one after the other."""
     kernel: object = GRADIENT
     affine: object = GRADIENT
     sum: object = GRADIENT
@@ -190,10 +213,12 @@ class Method:
     whole: bool = False
 
     @property
-    def follows_gradient(self) -> bool: return self.dense is None and self.first is None and self.kernel == self.affine == self.sum == GRADIENT
+    def follows_gradient(self) -> bool:
+        return self.dense is None and self.first is None and self.kernel == self.affine == self.sum == GRADIENT
 
     @property
-    def needs_bounds(self) -> bool: return isinstance(self.first, Rule) and any(t.x in ("low", "high") for s in self.first.shares for t in s.terms)
+    def needs_bounds(self) -> bool:
+        return isinstance(self.first, Rule) and any(t.x in ("low", "high") for s in self.first.shares for t in s.terms)
 
 # %% ../../nbs/03a_rules.ipynb #dbcc8e5c
 @dataclass(frozen=True)
@@ -216,7 +241,8 @@ class Noise:
         from rbdm_nb.reproducibility import rng
         axes = tuple(range(1, x.ndim))
         spread = self.noise*(x.max(axes, keepdims=True) - x.min(axes, keepdims=True))
-        for k in range(self.samples): yield (x + spread*rng(self.seed, "smoothgrad", k).normal(size=x.shape[1:])).astype("float32")
+        for k in range(self.samples):
+            yield (x + spread*rng(self.seed, "smoothgrad", k).normal(size=x.shape[1:])).astype("float32")
 
 # %% ../../nbs/03a_rules.ipynb #bc4b50aa
 def gradient() -> Method:
@@ -234,7 +260,8 @@ def integrated_gradients(steps:int=32, baseline:float=0.) -> Method:
 
 def smoothgrad(samples:int=16, noise:float=0.1, seed:int=0) -> Method:
     "Mean derivative over noisy copies of the input (Smilkov et al. 2017)."
-    if samples < 1 or noise < 0: raise ValueError(f"samples must be at least 1 and noise not negative, got {samples} and {noise}")
+    if samples < 1 or noise < 0:
+        raise ValueError(f"samples must be at least 1 and noise not negative, got {samples} and {noise}")
     return Method(start="one", samples=Noise(samples, noise, seed))
 
 def guided_backprop() -> Method:
@@ -242,7 +269,8 @@ def guided_backprop() -> Method:
     return Method(start="one", relu=GUIDED, needs_relu="guided backpropagation is defined for ReLU")
 
 # %% ../../nbs/03a_rules.ipynb #31327798
-def _lrp(kernel, epsilon=0., **options): return Method(kernel, affine=epsilon_rule(epsilon), sum=epsilon_rule(), relu=PASS, **options)
+def _lrp(kernel, epsilon=0., **options):
+    return Method(kernel, affine=epsilon_rule(epsilon), sum=epsilon_rule(), relu=PASS, **options)
 
 def lrp_z() -> Method:
     "The z-rule (Bach et al. 2015, eq. 56)."
@@ -273,7 +301,8 @@ def lrp_flat() -> Method:
 _TAYLOR = dict(kernel=ALPHA1_BETA0, start="positive", needs_relu="deep Taylor decomposition is derived for ReLU")
 
 def deep_taylor() -> Method:
-    "As iNNvestigate's releases of 2019, the paper's: α1β0 without bias, batch normalisation passed unchanged, the rest by its gradient."
+    """As iNNvestigate's releases of 2019, the paper's: α1β0 without bias, batch normalisation passed unchanged, the
+    rest by its gradient."""
     return Method(affine=PASS, **_TAYLOR)
 
 def deep_taylor_innvestigate2() -> Method:
@@ -281,11 +310,13 @@ def deep_taylor_innvestigate2() -> Method:
     return Method(whole=True, **_TAYLOR)
 
 def deep_taylor_bounded() -> Method:
-    "`deep_taylor` with the z^B-rule for the layers that see the input; needs the bounds of the input (Montavon et al. 2017, eq. 18)."
+    """`deep_taylor` with the z^B-rule for the layers that see the input; needs the bounds of the input (Montavon et
+    al. 2017, eq. 18)."""
     return Method(affine=PASS, first=Z_BOUNDED, **_TAYLOR)
 
 def deep_taylor_canonized() -> Method:
-    "Batch normalisation folded, z⁺ inside, z^B at the input, z-rule without bias for sums and average pooling: what conserves relevance."
+    """Batch normalisation folded, z⁺ inside, z^B at the input, z-rule without bias for sums and average pooling:
+    what conserves relevance."""
     return Method(first=Z_BOUNDED, affine=PASS, sum=epsilon_rule(bias=False), relu=PASS, fold=True, **_TAYLOR)
 
 # %% ../../nbs/03a_rules.ipynb #193d0765
@@ -294,13 +325,16 @@ def lrp_composite(epsilon:float=1e-6, gamma:float=0.25) -> Method:
     return _lrp(gamma_rule(gamma), epsilon, dense=epsilon_rule(epsilon), first=Z_BOUNDED, fold=True)
 
 def lrp_argmax() -> Method:
-    "α1β0 at dense layers; at convolutions and pooling all relevance to the largest contribution (Huber et al. 2019); batch normalisation folded."
+    """α1β0 at dense layers; at convolutions and pooling all relevance to the largest contribution (Huber et al.
+    2019); batch normalisation folded."""
     return Method(WINNER, affine=epsilon_rule(), sum=epsilon_rule(), relu=PASS, dense=ALPHA1_BETA0, fold=True)
 
 def cnn_fixations() -> Method:
     "Pixels that the decision can be traced to, 1, all others 0 (Mopuri et al. 2018)."
     return Method(FIXATE, affine=PASS, sum=FIXATE, relu=PASS, start="one", fold=True)
 
-METHODS = {f.__name__: f for f in (gradient, input_x_gradient, integrated_gradients, smoothgrad, guided_backprop, lrp_z, lrp_epsilon, lrp_gamma,
-                                   lrp_alpha_beta, lrp_wsquare, lrp_flat, deep_taylor, deep_taylor_innvestigate2, deep_taylor_bounded,
-                                   deep_taylor_canonized, lrp_composite, lrp_argmax, cnn_fixations)}
+METHODS = {f.__name__: f for f in (   # a method is a function here
+    gradient, input_x_gradient, integrated_gradients, smoothgrad, guided_backprop,
+    lrp_z, lrp_epsilon, lrp_gamma, lrp_alpha_beta, lrp_wsquare, lrp_flat,
+    deep_taylor, deep_taylor_innvestigate2, deep_taylor_bounded, deep_taylor_canonized,
+    lrp_composite, lrp_argmax, cnn_fixations)}

@@ -15,23 +15,26 @@ import numpy as np, pandas as pd
 from .comparison import chance_level, compare, summary
 from ..corpora.datasets import Problems, corpus_folder, find_rows
 from .fixations import detect
-from ..project import of_system, progress, suggest
+from ..project import of_system, suggest
 from .perception import Setup, fixation_heatmap, network_fixations
-from .recordings import COLUMNS, EYES, Recording, above, column_name, content, joined, person_of, read, sidecar, told_apart
+from .recordings import (COLUMNS, EYES, Recording, above, column_name, content, joined, read, sidecar,
+                                     told_apart)
 from ..reproducibility import file_digest
-from .simulation import study
+from .simulation import simulated_study
 from ..store import Store, code_version
 
 # %% ../../nbs/04f_attention.ipynb #aa547ea2
 class Places(list):
-    "For each image its points (n, 2), with the `setups` under which it was seen: a list for each image, empty where nobody looked."
+    """For each image its points (n, 2), with the `setups` under which it was seen: a list for each image, empty where
+    nobody looked."""
     setups: list = ()
 
 @dataclass(frozen=True, eq=False)
 class Gaze:
-    """Where people looked. `trials`: DataFrame of `person`, `image`, `label` (None where none was given), a row a look; `fixations`: DataFrame of
-    `person`, `image`, `x`, `y` (shares of the image's side, 0 to 1), `duration` (ms), `samples` (of the tracker); `simulated`: no person did.
-    `setups`: {(person, image): [`Setup` of each look]}. `beside`: how many fixations fell beside the image."""
+    """Where people looked. `trials`: DataFrame of `person`, `image`, `label` (None where none was given), a row a
+    look; `fixations`: DataFrame of `person`, `image`, `x`, `y` (shares of the image's side, 0 to 1), `duration` (ms),
+    `samples` (of the tracker); `simulated`: no person did. `setups`: {(person, image): [`Setup` of each look]}.
+    `beside`: how many fixations fell beside the image."""
     trials: pd.DataFrame
     fixations: pd.DataFrame
     simulated: bool
@@ -49,8 +52,10 @@ class Gaze:
 
     @property
     def repeated(self) -> pd.DataFrame:
-        "DataFrame of `person`, `image`, `looks`, `labels` of images that one person looked at more than once; all looks count, and the first label."
-        looks = self.trials.groupby(["person", "image"], sort=False)["label"].agg(looks="size", labels=lambda l: sorted(set(l.dropna()))).reset_index()
+        """DataFrame of `person`, `image`, `looks`, `labels` of images that one person looked at more than once; all
+        looks count, and the first label."""
+        looks = self.trials.groupby(["person", "image"], sort=False)["label"].agg(looks="size",
+                labels=lambda l: sorted(set(l.dropna()))).reset_index()
         return looks[looks["looks"] > 1].reset_index(drop=True)
 
     @property
@@ -60,25 +65,33 @@ class Gaze:
         return sorted(looks, key=lambda s: s.relative_span())[len(looks)//2] if looks else Setup()
 
     def at(self, images, person=None, column=("x", "y")) -> list:
-        "For each of `images` (names) the positions (n, 2), or another `column` (n,), of what `person` (None: everybody) fixated."
+        """For each of `images` (names) the positions (n, 2), or another `column` (n,), of what `person` (None:
+        everybody) fixated."""
         f = self.fixations if person is None else self.fixations[self.fixations["person"] == person]
-        found, values = f.groupby("image").indices, f[list(column) if isinstance(column, tuple) else column].to_numpy(float)
+        found, values = (f.groupby("image").indices, f[list(column) if isinstance(column, tuple)
+                                                       else column].to_numpy(float))
         out = Places(values[found.get(i, [])] for i in images)
-        out.setups = [[s for who in (self.people if person is None else [person]) for s in self.setups.get((who, i), ())] for i in images]
+        out.setups = [[s for who in (self.people if person is None else [person])
+                       for s in self.setups.get((who, i), ())] for i in images]
         return out
 
     def average(self, counted:str="fixations") -> float:
-        "Fixated points a look on average: `fixations`, or the tracker's `samples` within them. `ValueError` where no samples are known."
-        if counted not in ("fixations", "samples"): raise ValueError(f"counted must be fixations or samples, got {counted!r}")
+        """Fixated points a look on average: `fixations`, or the tracker's `samples` within them. `ValueError` where
+        no samples are known."""
+        if counted not in ("fixations", "samples"):
+            raise ValueError(f"counted must be fixations or samples, got {counted!r}")
         total = len(self.fixations) if counted == "fixations" else self.fixations["samples"].sum()
-        if counted == "samples" and not total: raise ValueError("these recordings hold fixations without samples; count fixations")
+        if counted == "samples" and not total:
+            raise ValueError("these recordings hold fixations without samples; count fixations")
         return float(total/len(self.trials))
 
 # %% ../../nbs/04f_attention.ipynb #5f8061df
 def gaze_of(recordings:dict, setup:Setup=None, algorithm:str="ivt") -> Gaze:
-    """The `Gaze` in {person: `Recording`}: fixations by `algorithm` (see `detect`), those that fell on the image. Trials without any still count as looks.
+    """The `Gaze` in {person: `Recording`}: fixations by `algorithm` (see `detect`), those that fell on the image.
+    Trials without any still count as looks.
 
-    `setup`: None takes that of the recordings, see `Trial.setup`. ValueError where that is not known, or all that a person fixated lies beside the images."""
+    `setup`: None takes that of the recordings, see `Trial.setup`. ValueError where that is not known, or all that a
+    person fixated lies beside the images."""
     trials, parts, setups, beside = [], [], {}, 0
     for person, recording in recordings.items():
         on, off = 0, 0
@@ -90,24 +103,30 @@ def gaze_of(recordings:dict, setup:Setup=None, algorithm:str="ivt") -> Gaze:
             inside = here.on_image(found[["x", "y"]].to_numpy(float))
             on, off, found = on + inside.sum(), off + (~inside).sum(), found[inside]
             x, y = (here.to_image(found[["x", "y"]].to_numpy(float), 1) + 0.5).T
-            parts.append(pd.DataFrame(dict(person=person, image=trial.image, x=x, y=y, duration=found["duration"].to_numpy(), samples=found["samples"].to_numpy())))
+            parts.append(pd.DataFrame(dict(person=person, image=trial.image, x=x, y=y,
+                                           duration=found["duration"].to_numpy(), samples=found["samples"].to_numpy())))
         if off and not on:
-            raise ValueError(f"{person}: none of {off} fixations is on an image, which would be {here.image_px:g} pixels wide at {here.corner} "
-                             f"on a screen of {here.resolution[0]} × {here.resolution[1]}; give setup= with the screen and the image as they were")
+            raise ValueError(f"{person}: none of {off} fixations is on an image, which would be {here.image_px:g} "
+                             f"pixels wide at {here.corner} on a screen of {here.resolution[0]} × "
+                             f"{here.resolution[1]}; give setup= with the screen and the image as they were")
         beside += int(off)
     if not trials: raise ValueError("no trials: nobody looked at any image")
-    return Gaze(pd.DataFrame(trials, columns=["person", "image", "label"]), pd.concat(parts, ignore_index=True), any(r.simulated for r in recordings.values()), setups, beside)
+    return Gaze(pd.DataFrame(trials, columns=["person", "image", "label"]), pd.concat(parts, ignore_index=True),
+                any(r.simulated for r in recordings.values()), setups, beside)
 
 # %% ../../nbs/04f_attention.ipynb #5caa6ab3
 ENDINGS = (".tsv", ".txt", ".csv", ".json", ".tsv.gz")
-BESIDE = ("_physio.json", "_eyetrack.json", "_physioevents.json", "_physioevents.tsv.gz", "_events.tsv", "_events.json", "_scans.tsv", "_scans.json", "_sessions.tsv",
-          "_sessions.json", "participants.tsv", "participants.json", "samples.tsv", "samples.json", "dataset_description.json")
+BESIDE = ("_physio.json", "_eyetrack.json", "_physioevents.json", "_physioevents.tsv.gz", "_events.tsv", "_events.json",
+          "_scans.tsv", "_scans.json", "_sessions.tsv",
+          "_sessions.json", "participants.tsv", "participants.json", "samples.tsv", "samples.json",
+          "dataset_description.json")
 ABOUT = ("readme", "changes", "changelog", "license", "licence", "citation", "authors")   # files that tell of others
 NOT_RAW = ("derivatives", "sourcedata", "code", "stimuli", "phenotype")                  # BIDS's folders beside sub-…
 GAZE_NAME = re.compile(r"_(physio|eyetrack)\.tsv(\.gz)?$")
 
 def _walk(folder):
-    "Yields (path, reason why not looked at, or \"\") of what is in `folder`, at any depth, through links to folders; a folder that is passed over once."
+    """Yields (path, reason why not looked at, or "") of what is in `folder`, at any depth, through links to folders;
+    a folder that is passed over once."""
     seen = set()
     for where, folders, names in os.walk(folder, followlinks=True):
         where = Path(where)
@@ -128,12 +147,14 @@ def physio_without_gaze(file):
     try: said = sidecar(file)
     except ValueError: return ""
     kind, columns = said.get("PhysioType"), said.get("Columns")
-    if "_eyetrack." in file.name or "RecordedEye" in said or "SampleCoordinateSystem" in said or "eye" in str(kind).lower(): return ""
+    if "_eyetrack." in file.name or "eye" in str(kind).lower(): return ""
+    if "RecordedEye" in said or "SampleCoordinateSystem" in said: return ""
     part = next((p for p in file.name.split("_") if p.startswith("recording-")), "")
     if not isinstance(columns, list): return "" if "eye" in part or not part else f"{part}, no gaze"
     known = {n for names in COLUMNS.values() for n in names} - {"time", "timestamp", "eye_timestamp"}
     gaze = known & set(map(str, columns)) and "z" not in columns
-    return "" if gaze or any(re.search("coordinate|pupil|gaze|eye", str(c)) for c in columns) else f"bodily signals without gaze: {', '.join(map(str, columns))}"
+    return ("" if gaze or any(re.search("coordinate|pupil|gaze|eye", str(c)) for c in columns)
+            else f"bodily signals without gaze: {', '.join(map(str, columns))}")
 
 def _gaze_within(file):
     "Whether the file of a BIDS data set that has no name of a recording holds one all the same."
@@ -153,55 +174,67 @@ def not_looked_at(file):
     if not name.endswith(ENDINGS): return "no format that can be read"
     if file.name.endswith(BESIDE): return "what BIDS keeps beside recordings"
     root = above(file, loose=True)[-1]
-    bids = (root/"dataset_description.json").is_file() or any(p.name.startswith("sub-") for p in above(file, loose=True))
+    bids = ((root/"dataset_description.json").is_file()
+            or any(p.name.startswith("sub-") for p in above(file, loose=True)))
     return "no eye tracking" if bids and not _gaze_within(file) else ""
 
 def sorted_out(folder):
-    "(Files in `folder`, at any depth, that can be recordings; DataFrame of `name`, `reason` of all others). `FileNotFoundError` if there are none."
+    """(Files in `folder`, at any depth, that can be recordings; DataFrame of `name`, `reason` of all others).
+    `FileNotFoundError` if there are none."""
     folder = corpus_folder(folder, "gaze recordings")
     known = [(f, why or not_looked_at(f)) for f, why in _walk(folder)]
     files, rest = [f for f, why in known if not why], [(str(f.relative_to(folder)), why) for f, why in known if why]
     if not files:
-        seen = f"; not looked at: {', '.join(f'{n} ({why})' for n, why in rest[:5])}{' …'*(len(rest) > 5)}" if rest else ""
+        seen = (f"; not looked at: {', '.join(f'{n} ({why})' for n, why in rest[:5])}{' …'*(len(rest) > 5)}" if rest
+                else "")
         raise FileNotFoundError(f"no recording in {folder}: no file of gaze that ends in {', '.join(ENDINGS)}{seen}")
     return sorted(files), pd.DataFrame(rest, columns=["name", "reason"], dtype=object)
 
 def recording_files(folder) -> list:
-    "Files in `folder`, at any depth, that can be recordings, without those that BIDS keeps beside them. `FileNotFoundError` if there are none."
+    """Files in `folder`, at any depth, that can be recordings, without those that BIDS keeps beside them.
+    `FileNotFoundError` if there are none."""
     return sorted_out(folder)[0]
 
 # %% ../../nbs/04f_attention.ipynb #f0a70002
 class Recordings(dict):
-    """{person: `Recording`}, as `read_study` found them. `skipped`: DataFrame of `name`, `reason` of what could not be read; `beside`: of files that are no recordings;
-    `eyes`: DataFrame of `person`, `eye`, `why` of people with more than one."""
+    """{person: `Recording`}, as `read_study` found them. `skipped`: DataFrame of `name`, `reason` of what could not be
+    read; `beside`: of files that are no recordings; `eyes`: DataFrame of `person`, `eye`, `why` of people with more
+    than one."""
     skipped = beside = eyes = None
 
     def summary(self) -> str:
         "A few lines: how many people, which eyes, what was left out."
-        lines = [f"{len(self)} people: {', '.join(self)}"] + [f"{e.person}: {e.eye} eye, {e.why}" for e in self.eyes.itertuples()]
+        lines = ([f"{len(self)} people: {', '.join(self)}"]
+                 + [f"{e.person}: {e.eye} eye, {e.why}" for e in self.eyes.itertuples()])
         for what, table in (("could not be read", self.skipped), ("not looked at", self.beside)):
             if len(table): lines.append(f"{len(table)} {what}: " + ", ".join(table["name"][:8]) + " …"*(len(table) > 8))
         return "\n".join(lines)
 
 def _order(text): return [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", str(text))]
 
-EYE_WORDS = dict(left="left", l="left", le="left", lefteye="left", right="right", r="right", re="right", righteye="right", cyclopean="cyclopean")
+EYE_WORDS = dict(left="left", l="left", le="left", lefteye="left", right="right", r="right", re="right",
+                 righteye="right", cyclopean="cyclopean")
 
 def _without_eye(file):
-    "(Name of `file` without the word for an eye, the eye), (name, \"\") if it has none; words are parted by _, -, . or a space."
+    """(Name of `file` without the word for an eye, the eye), (name, "") if it has none; words are parted by _, -, .
+    or a space."""
     parts = re.split(r"[_\-. ]+", file.name.split(".")[0])
     eyes = [k for k, p in enumerate(parts) if p.lower() in EYE_WORDS]
-    return ("_".join(p for k, p in enumerate(parts) if k not in eyes[-1:]), EYE_WORDS[parts[eyes[-1]].lower()] if eyes else "")
+    return ("_".join(p for k, p in enumerate(parts) if k not in eyes[-1:]), EYE_WORDS[parts[eyes[-1]].lower()] if eyes
+            else "")
 
 def _twins(files, eye):
-    "{file: (person, eye)} of files outside of BIDS whose names differ only by an eye. ValueError if no `eye` is asked for."
+    """{file: (person, eye)} of files outside of BIDS whose names differ only by an eye. ValueError if no `eye` is
+    asked for."""
     groups = {}
     for f in files:
-        if not GAZE_NAME.search(f.name) and _without_eye(f)[1]: groups.setdefault((f.parent, _without_eye(f)[0]), []).append(f)
+        if not GAZE_NAME.search(f.name) and _without_eye(f)[1]:
+            groups.setdefault((f.parent, _without_eye(f)[0]), []).append(f)
     groups = {k: g for k, g in groups.items() if len({_without_eye(f)[1] for f in g}) == len(g) > 1}
     if groups and not eye:
         one = next(iter(groups.values()))
-        raise ValueError(f"{' and '.join(f.name for f in one)} differ only by an eye; if they are one person's, give eye=\"left\" or \"right\" for the one that counts, else rename them")
+        raise ValueError(f"{' and '.join(f.name for f in one)} differ only by an eye; if they are one person's, give "
+                         f"eye=\"left\" or \"right\" for the one that counts, else rename them")
     return {f: _without_eye(f) for g in groups.values() for f in g}
 
 def _run(file):
@@ -214,29 +247,37 @@ def valid_share(recordings):
     return float((reasons == "").mean()) if len(reasons) else np.nan
 
 def one_eye(runs, eye=None):
-    """(Recordings, one a run; the eye; why) of `runs`, a list of {eye: `Recording`} of one person. The asked `eye`, or that of the most runs and then of the
-    most valid samples, left before right. A run without it gives its best other one, unless it was asked for: ValueError."""
+    """(Recordings, one a run; the eye; why) of `runs`, a list of {eye: `Recording`} of one person. The asked `eye`, or
+    that of the most runs and then of the most valid samples, left before right. A run without it gives its best other
+    one, unless it was asked for: ValueError."""
     known = sorted({e for run in runs for e in run}, key=lambda e: ((["left", "right"] + [e]).index(e), e))
     share = {e: valid_share([run[e] for run in runs if e in run]) for e in known}
     if eye:
         without = [next(iter(run.values())).source for run in runs if eye not in run]
-        without = [s for s in without if any(set(run) != {""} for run in runs) or GAZE_NAME.search(s)]   # other trackers' gaze is of both
-        if without: raise ValueError(f"no {eye} eye in {without[0]}; there: {', '.join(e or 'not said which' for e in known)}")
+        # other trackers' gaze is of both
+        without = [s for s in without if any(set(run) != {""} for run in runs) or GAZE_NAME.search(s)]
+        if without:
+            raise ValueError(f"no {eye} eye in {without[0]}; there: {', '.join(e or 'not said which' for e in known)}")
         best, why = eye, "as asked for"
     else:
         best = max(known, key=lambda e: (sum(e in run for run in runs), np.nan_to_num(share[e])))
-        why = f"{share[best]:.1%} of its samples valid" + "".join(f", {e or 'other'} {share[e]:.1%}" for e in known if e != best)
+        why = (f"{share[best]:.1%} of its samples valid"
+               + "".join(f", {e or 'other'} {share[e]:.1%}" for e in known if e != best))
         why += "; not in all runs, where another one counts"*any(best not in run for run in runs)
-    return [run.get(best) or max(run.values(), key=lambda r: np.nan_to_num(valid_share([r]))) for run in runs], best, why
+    return ([run.get(best) or max(run.values(), key=lambda r: np.nan_to_num(valid_share([r]))) for run in runs], best,
+            why)
 
 # %% ../../nbs/04f_attention.ipynb #f0a70004
 def _people(takes, eye, problems):
-    "({person: Recording}, [(person, eye, why)]) of `takes`, (file, `Recording`, whether it has company of the same person by its name)."
+    """({person: Recording}, [(person, eye, why)]) of `takes`, (file, `Recording`, whether it has company of the same
+    person by its name)."""
     people, eyes = {}, []
     for file, r, together in takes:
         runs = people.setdefault(r.annotator, {})
         name = f"{_run(file)}" if together else ""
-        if r.eye in runs.setdefault(name, {}): problems.add(file.name, f"{file.name}: a second recording of {r.annotator}, after {runs[name][r.eye].source}")
+        if r.eye in runs.setdefault(name, {}):
+            problems.add(file.name,
+                         f"{file.name}: a second recording of {r.annotator}, after {runs[name][r.eye].source}")
         runs[name].setdefault(r.eye, r)
     found = {}
     for person, runs in people.items():
@@ -247,22 +288,30 @@ def _people(takes, eye, problems):
         except ValueError as e: problems.add(person, e)
     return found, eyes
 
-def read_study(folder, setup:Setup=None, eye:str=None, on_bad:str="error", unit:str=None, origin:str=None) -> Recordings:
-    """{person: `Recording`} of all recordings in `folder`, runs and sessions of a person joined, one `eye` of each (None: that with more valid samples).
+def read_study(folder, setup:Setup=None, eye:str=None, on_bad:str="error", unit:str=None,
+               origin:str=None) -> Recordings:
+    """{person: `Recording`} of all recordings in `folder`, runs and sessions of a person joined, one `eye` of each
+    (None: that with more valid samples).
 
-    `setup`, `unit`, `origin`: see `read`. `ValueError` with a list of what cannot be read, and for two of one person; with `on_bad` "skip" these are
-    left out, said and listed in `.skipped`. What is no eye tracking is listed in `.beside`."""
-    if eye and eye not in EYES and not re.fullmatch(r"eye\d", eye): raise ValueError(f"unknown eye {eye!r}{suggest(eye, EYES)}")
+    `setup`, `unit`, `origin`: see `read`. `ValueError` with a list of what cannot be read, and for two of one person;
+    with `on_bad` "skip" these are left out, said and listed in `.skipped`. What is no eye tracking is listed in
+    `.beside`."""
+    if eye and eye not in EYES and not re.fullmatch(r"eye\d", eye):
+        raise ValueError(f"unknown eye {eye!r}{suggest(eye, EYES)}")
     files, beside = sorted_out(folder)
     problems, takes, lost, twins, homes = Problems(), [], [], _twins(files, eye), {}
     problems.settle(on_bad, "recordings")
     for file in files:
         try: r = read(file, setup=setup, eye=eye, unit=unit, origin=origin, on_bad=on_bad)
-        except FileNotFoundError: problems.add(file.name, f"{file.name}: a link to a file that is not here; fetch it, with datalad get for instance"); continue
+        except FileNotFoundError:
+            problems.add(file.name,
+                         f"{file.name}: a link to a file that is not here; fetch it, with datalad get for instance")
+            continue
         except (OSError, ValueError) as error: problems.add(file.name, error); continue
         if file in twins: r = replace(r, person=r.person or twins[file][0], eye=twins[file][1])
         home = homes.setdefault(r.annotator, above(file, loose=True)[-1]) if r.person and file not in twins else None
-        if home and home != above(file, loose=True)[-1]: problems.add(file.name, f"{file}: a {r.person} there is in {home}, too; read each data set by itself")
+        if home and home != above(file, loose=True)[-1]:
+            problems.add(file.name, f"{file}: a {r.person} there is in {home}, too; read each data set by itself")
         else: takes.append((_place(file, twins), r, bool(r.person)))
         lost.append(r.dropped)
     found, eyes = _people(takes, eye, problems)
@@ -271,28 +320,32 @@ def read_study(folder, setup:Setup=None, eye:str=None, on_bad:str="error", unit:
     left = problems.settle(on_bad, f"recordings in {folder}")
     out.skipped, out.beside = pd.concat([left, *lost], ignore_index=True), beside
     out.eyes = pd.DataFrame(eyes, columns=["person", "eye", "why"])
-    if eyes and not eye: warnings.warn(f"{len(eyes)} people with more than one eye; of {eyes[0][0]} the {eyes[0][1]} one counts, {eyes[0][2]}; all are in .eyes, eye= chooses", stacklevel=2)
+    if eyes and not eye:
+        warnings.warn(f"{len(eyes)} people with more than one eye; of {eyes[0][0]} the {eyes[0][1]} one counts, "
+                      f"{eyes[0][2]}; all are in .eyes, eye= chooses", stacklevel=2)
     return out
 
 def _place(file, twins): return file.parent/twins[file][0] if file in twins else file
 
 # %% ../../nbs/04f_attention.ipynb #170e430f
 def _digests(folder):
-    "{name: digest} of all files in `folder` that recordings are read from, the JSON files and events beside them included."
+    """{name: digest} of all files in `folder` that recordings are read from, the JSON files and events beside them
+    included."""
     folder = corpus_folder(folder, "gaze recordings")
     files = [f for f, why in _walk(folder) if not why and f.name.lower().endswith(ENDINGS) and f.is_file()]
     recording_files(folder)
     return {str(f.relative_to(folder)): file_digest(f) for f in files}
 
 def average_fixations(store:Store, recordings:str="", counted:str="fixations", images:int=64) -> int:
-    """The average number of fixated points a look, rounded, at least 1, in the `recordings` (a folder); without them, of the simulated annotators
-    on `images` built-in faces. Counted once and kept in `store`. See `Gaze.average`."""
-    code = code_version(average_fixations, "rbdm_nb.gaze.attention.read_study", without=(study,) if recordings else ())
+    """The average number of fixated points a look, rounded, at least 1, in the `recordings` (a folder); without them,
+    of the simulated annotators on `images` built-in faces. Counted once and kept in `store`. See `Gaze.average`."""
+    code = code_version(average_fixations, "rbdm_nb.gaze.attention.read_study", without=(simulated_study,)
+                        if recordings else ())
     source = _digests(recordings) if recordings else dict(simulated=images)
     entry = store.entry("gaze", source=source, counted=counted, code=code)
     with entry.lock():
         if not entry.complete:
-            gaze = gaze_of(read_study(recordings) if recordings else study(n_images=images).recordings)
+            gaze = gaze_of(read_study(recordings) if recordings else simulated_study(n_images=images).recordings)
             entry.finish(average=gaze.average(counted), looks=len(gaze.trials), simulated=gaze.simulated)
     return max(1, round(entry.meta["average"]))
 
@@ -300,14 +353,17 @@ def average_fixations(store:Store, recordings:str="", counted:str="fixations", i
 def heatmaps(points, size:int, setup:Setup=None, angle:float=5, reading:str="diameter", weights=None) -> np.ndarray:
     """Heatmaps (N, size, size) of `points`: for each image (n, 2) x, y in shares of its side; `weights`: for each (n,).
 
-    `setup`: None takes that under which the images were seen (see `Gaze.at`), else the study's. ValueError where looks at one image differ in it."""
+    `setup`: None takes that under which the images were seen (see `Gaze.at`), else the study's. ValueError where looks
+    at one image differ in it."""
     def span(seen):
         spans = {r: np.array([s.relative_span(angle, r) for s in seen or [Setup()]]) for r in {reading, "diameter"}}
-        if np.ptp(spans["diameter"]) > 1e-9: raise ValueError("an image was seen at several sizes; make the heatmaps a person at a time, or give setup=")
+        if np.ptp(spans["diameter"]) > 1e-9:
+            raise ValueError("an image was seen at several sizes; make the heatmaps a person at a time, or give setup=")
         return spans[reading][0]*size, spans["diameter"][0]*size*0.5
     seen = [[setup]]*len(points) if setup else getattr(points, "setups", None) or [[]]*len(points)
     weights = [None]*len(points) if weights is None else weights
-    return np.stack([fixation_heatmap(xy*size - 0.5, (size, size), *span(s), w) for xy, s, w in zip(points, seen, weights)])
+    return np.stack([fixation_heatmap(xy*size - 0.5, (size, size), *span(s), w)
+                     for xy, s, w in zip(points, seen, weights)])
 
 def network_points(relevance, n:int) -> list:
     "The `n` most relevant pixels of each map (N, H, W), as x, y in shares of the image's sides."
@@ -315,7 +371,8 @@ def network_points(relevance, n:int) -> list:
 
 # %% ../../nbs/04f_attention.ipynb #31d95948
 NETWORK = "network"
-PUBLISHED = {("first", "second"): (0.546, 0.689, 0.296), ("first", NETWORK): (0.405, 0.548, 0.423), ("second", NETWORK): (0.371, 0.515, 0.454)}
+PUBLISHED = {("first", "second"): (0.546, 0.689, 0.296), ("first", NETWORK): (0.405, 0.548, 0.423),
+             ("second", NETWORK): (0.371, 0.515, 0.454)}
 
 def published(one, other, people, measure):
     "The paper's value in Table 1 for the first two `people` and the network; nan where it has none."
@@ -324,41 +381,52 @@ def published(one, other, people, measure):
     return values.get(measure, np.nan)
 
 def table1(heats:dict, points:dict, seed:int=0) -> pd.DataFrame:
-    """Table 1: pairs × measures with mean, std, 95 % interval, number of images, chance, ceiling, and the paper's value (`published`).
+    """Table 1: pairs × measures with mean, std, 95 % interval, number of images, chance, ceiling, and the paper's
+    value (`published`).
 
-    `heats`: {name: heatmaps (N, H, W) of the same images}, people first and then `NETWORK`; `points`: {person: for each image (n, 2) pixels of the heatmaps}."""
+    `heats`: {name: heatmaps (N, H, W) of the same images}, people first and then `NETWORK`; `points`: {person: for
+    each image (n, 2) pixels of the heatmaps}."""
     people, frames, parts = [name for name in heats if name != NETWORK], {}, {}
     def frame(one, other):
-        if (one, other) not in frames: frames[one, other] = compare(heats[other], heats[one], points[one], desc=f"{one} and {other}")
+        if (one, other) not in frames:
+            frames[one, other] = compare(heats[other], heats[one], points[one], desc=f"{one} and {other}")
         return frames[one, other]
     for one, other in [*combinations(people, 2), *((name, NETWORK) for name in people)]:
         ceiling = pd.concat([frame(one, person) for person in people if person != one]) if len(people) > 1 else None
         rows = summary(frame(one, other), chance_level(heats[other], heats[one], points[one], seed), ceiling, seed)
-        parts[one, other] = rows.reindex(columns=[*rows.columns.drop("ceiling", errors="ignore"), "ceiling"]).assign(published=[published(one, other, people, m) for m in rows.index])
+        parts[one, other] = rows.reindex(columns=[*rows.columns.drop("ceiling", errors="ignore"),
+                                                  "ceiling"]).assign(published=[published(one, other, people, m)
+                for m in rows.index])
     return pd.concat(parts, names=["first", "second", "measure"]).reset_index()
 
 # %% ../../nbs/04f_attention.ipynb #228c021c
 def picked(corpus, names):
-    """The part of `corpus` with the images `names`, in their order. Folders and endings may differ where no name is the same.
-    `ValueError` for names that it does not have, and for those that two of its images share (see `find_rows`)."""
+    """The part of `corpus` with the images `names`, in their order. Folders and endings may differ where no name is
+    the same. `ValueError` for names that it does not have, and for those that two of its images share (see
+    `find_rows`)."""
     return corpus[find_rows(corpus.names, names, f"{corpus.corpus} ({corpus.split})")]
 
 # %% ../../nbs/04f_attention.ipynb #49ca6335
 def share_inside(heats, areas) -> np.ndarray:
-    "Share (N,) of each heatmap's (N, H, W) sum that lies inside of `areas` (N, H, W) bool; nan for an empty heatmap or area."
+    """Share (N,) of each heatmap's (N, H, W) sum that lies inside of `areas` (N, H, W) bool; nan for an empty heatmap
+    or area."""
     total = heats.sum((1, 2))
     known = (total > 0) & areas.any((1, 2))
     return np.divide((heats*areas).sum((1, 2)), total, out=np.full(len(heats), np.nan), where=known)
 
 def telling_case(heats:dict, said:dict, truth, areas=None):
-    """(image, person, difference) where the network is wrong, the person right, and the person looks the most beyond the network inside of `areas`; None if there is no such image.
+    """(image, person, difference) where the network is wrong, the person right, and the person looks the most beyond
+    the network inside of `areas`; None if there is no such image.
 
     Without `areas` (N, H, W) the difference is that of the perceived areas, 1 − ZeroMeasure."""
     rows = []
     for person in (name for name in heats if name != NETWORK):
-        if areas is None: apart = np.array([1 - compare([b], [a])["zero_measure"].iloc[0] for a, b in zip(heats[person], heats[NETWORK])])
+        if areas is None:
+            apart = np.array([1 - compare([b], [a])["zero_measure"].iloc[0]
+                              for a, b in zip(heats[person], heats[NETWORK])])
         else: apart = share_inside(heats[person], areas) - share_inside(heats[NETWORK], areas)
-        rows += [(apart[k], -k, person) for k in np.flatnonzero((said[NETWORK] != truth) & (said[person] == truth) & np.isfinite(apart))]
+        rows += [(apart[k], -k, person)
+                 for k in np.flatnonzero((said[NETWORK] != truth) & (said[person] == truth) & np.isfinite(apart))]
     if not rows: return None
     apart, k, person = max(rows)
     return -k, person, float(apart)

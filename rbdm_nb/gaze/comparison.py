@@ -25,7 +25,8 @@ def _shares(a, b):
     return [x/x.sum() if x.any() else x for x in (a, b)]
 
 def sim(a, b) -> float:
-    "Similarity Σ min(a, b) of maps `a` and `b`, each made to sum to 1 (histogram intersection), 0 … 1; 1 if both are empty, 0 if one is."
+    """Similarity Σ min(a, b) of maps `a` and `b`, each made to sum to 1 (histogram intersection), 0 … 1; 1 if both
+    are empty, 0 if one is."""
     a, b = _shares(a, b)
     return float(np.minimum(a, b).sum()) if a.any() or b.any() else 1.0
 
@@ -33,7 +34,8 @@ def sim(a, b) -> float:
 EPSILON = 2.2204e-16
 
 def kl(a, b) -> float:
-    "Kullback–Leibler divergence in nats of the truth `b` from the prediction `a`, 0 or more; nan if `b` alone is empty, 0 if both are."
+    """Kullback–Leibler divergence in nats of the truth `b` from the prediction `a`, 0 or more; nan if `b` alone is
+    empty, 0 if both are."""
     a, b = _shares(a, b)
     if not b.any(): return float("nan") if a.any() else 0.0
     return float((b*np.log(EPSILON + b/(a + EPSILON))).sum())
@@ -45,7 +47,8 @@ def _pixels(points, shape):
     return tuple(at[((at >= 0) & (at < shape)).all(1)].T)
 
 def nss(a, points) -> float:
-    "Normalised scanpath saliency: mean of the standardised map `a` (H, W) at fixations `points` (n, 2) x, y; 0 for a constant map, nan without fixations."
+    """Normalised scanpath saliency: mean of the standardised map `a` (H, W) at fixations `points` (n, 2) x, y; 0 for
+    a constant map, nan without fixations."""
     a = np.asarray(a, float)
     here = a[_pixels(points, a.shape)]
     if not here.size: return float("nan")
@@ -53,7 +56,8 @@ def nss(a, points) -> float:
 
 # %% ../../nbs/04d_comparison.ipynb #dc2a6882
 def auc_judd(a, points) -> float:
-    "Area under the curve of hits over false alarms of map `a` (H, W) for fixations `points` (n, 2), 0 … 1, as Judd et al. define it; nan without fixations or without another pixel."
+    """Area under the curve of hits over false alarms of map `a` (H, W) for fixations `points` (n, 2), 0 … 1, as Judd
+    et al. define it; nan without fixations or without another pixel."""
     a = np.asarray(a, float)
     at = _pixels(points, a.shape)
     others = np.ones(a.shape, bool)
@@ -73,15 +77,18 @@ def compare(a, b, fixations=None, images=None, desc:str="") -> pd.DataFrame:
 
     `fixations`: for each image those of `b`, (n, 2) x, y in pixels of the maps; without them NSS and AUC are left out.
     `images`: names of the rows. `ValueError` for unequal numbers."""
-    if len({len(x) for x in (a, b, fixations, images) if x is not None}) > 1: raise ValueError(f"{len(a)} maps, {len(b)} maps, and fixations or names of another number")
-    rows = [{name: f(x, y) for name, f in MEASURES.items()} | ({} if fixations is None else {name: f(x, fixations[i]) for name, f in POINT_MEASURES.items()})
+    if len({len(x) for x in (a, b, fixations, images) if x is not None}) > 1:
+        raise ValueError(f"{len(a)} maps, {len(b)} maps, and fixations or names of another number")
+    rows = [{name: f(x, y) for name, f in MEASURES.items()}
+            | ({} if fixations is None else {name: f(x, fixations[i]) for name, f in POINT_MEASURES.items()})
             for i, (x, y) in enumerate(progress(list(zip(a, b)), desc=desc or "comparing"))]
     columns = [*MEASURES, *(POINT_MEASURES if fixations is not None else ())]
     return pd.DataFrame(rows, pd.Index(range(len(a)) if images is None else images, name="image"), columns)
 
 # %% ../../nbs/04d_comparison.ipynb #6d486203
 def derangement(n:int, seed:int, *counters) -> np.ndarray:
-    "A permutation of 0 … n − 1 that leaves no number in its place, from counted random numbers; `ValueError` for n = 1."
+    """A permutation of 0 … n − 1 that leaves no number in its place, from counted random numbers; `ValueError` for n
+    = 1."""
     if n == 1: raise ValueError("one image cannot be exchanged with another; give at least two")
     circle = rng(seed, "derangement", *counters).permutation(n)
     other = np.empty(n, int)
@@ -91,11 +98,13 @@ def derangement(n:int, seed:int, *counters) -> np.ndarray:
 def chance_level(a, b, fixations=None, seed:int=0, draws:int=1) -> pd.DataFrame:
     "As `compare`, of `a`'s map of each image with `b`'s of another one; `draws` times over. At least two images."
     rounds = [derangement(len(a), seed, "chance", k) for k in range(draws)]
-    return pd.concat([compare(a, [b[j] for j in order], None if fixations is None else [fixations[j] for j in order], desc="chance") for order in rounds])
+    return pd.concat([compare(a, [b[j] for j in order], None if fixations is None
+                              else [fixations[j] for j in order], desc="chance") for order in rounds])
 
 # %% ../../nbs/04d_comparison.ipynb #2763dfa2
 def bootstrap(values, seed:int=0, draws:int=2000, level:float=0.95) -> tuple:
-    "(low, high) of the mean of `values` (N,) by the percentile bootstrap; nan are left out, and both are nan if nothing remains."
+    """(low, high) of the mean of `values` (N,) by the percentile bootstrap; nan are left out, and both are nan if
+    nothing remains."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     if not len(values): return float("nan"), float("nan")
@@ -104,10 +113,13 @@ def bootstrap(values, seed:int=0, draws:int=2000, level:float=0.95) -> tuple:
 
 # %% ../../nbs/04d_comparison.ipynb #8b0a4064
 def summary(frame:pd.DataFrame, chance:pd.DataFrame=None, ceiling:pd.DataFrame=None, seed:int=0) -> pd.DataFrame:
-    """`compare`'s frame in one row a measure: mean, std, the 95 % interval of the mean (low, high) over images, and the number of `images` with a value.
+    """`compare`'s frame in one row a measure: mean, std, the 95 % interval of the mean (low, high) over images, and
+    the number of `images` with a value.
 
     `chance` and `ceiling`: frames of the same measures whose means stand beside it."""
-    rows = {name: dict(mean=frame[name].mean(), std=frame[name].std(), **dict(zip(("low", "high"), bootstrap(frame[name], seed))), images=int(frame[name].notna().sum()))
+    rows = {name: dict(mean=frame[name].mean(), std=frame[name].std(),
+                       **dict(zip(("low", "high"), bootstrap(frame[name], seed))),
+                       images=int(frame[name].notna().sum()))
             for name in frame}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("measure")
     for name, other in (("chance", chance), ("ceiling", ceiling)):

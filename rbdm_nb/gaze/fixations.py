@@ -13,12 +13,14 @@ from .recordings import Trial, sampling_rate
 
 # %% ../../nbs/04b_fixations.ipynb #97902a1a
 def regular(samples, rate, bridge=75.):
-    """(Times in ms (n,), gaze in screen pixels (n, 2)) on a grid of `rate` Hz from `samples` (see `Recording`); NaN in gaps of more than `bridge` ms."""
+    """(Times in ms (n,), gaze in screen pixels (n, 2)) on a grid of `rate` Hz from `samples` (see `Recording`); NaN in
+    gaps of more than `bridge` ms."""
     time, good = samples["time"].to_numpy(float), (samples["reason"] == "").to_numpy()
     if not good.any(): return np.zeros(0), np.zeros((0, 2))
     period, t, xy = 1000/rate, time[good], samples[["x", "y"]].to_numpy(float)[good]
     grid = t[0] + period*np.arange(int((t[-1] - t[0])/period + 1.5))
-    before = (np.searchsorted(t, grid + period/2, "right") - 1).clip(0)          # the newest sample, or one that is about to come
+    # the newest sample, or one that is about to come
+    before = (np.searchsorted(t, grid + period/2, "right") - 1).clip(0)
     wide = np.r_[np.diff(t), 0][before] > bridge + period
     out = np.stack([np.interp(grid, t, c) for c in xy.T], 1)
     out[wide & (grid > t[before] + period/2)] = np.nan
@@ -42,7 +44,8 @@ def velocities(angles, rate, window):
     return pos2vel(angles, rate, "savitzky_golay", window_length=window, polyorder=1, mode="nearest")
 
 def ivt(angles, rate, velocity, window):
-    "First and last samples (k, 2) of the fixations in gaze (n, 2) in degrees that is nowhere as fast as `velocity` (degrees a second)."
+    """First and last samples (k, 2) of the fixations in gaze (n, 2) in degrees that is nowhere as fast as `velocity`
+    (degrees a second)."""
     from pymovements.events import ivt as detector
     found = detector(velocities(angles, rate, window), minimum_duration=0, velocity_threshold=velocity).frame
     return np.stack([found["onset"].to_numpy(), found["offset"].to_numpy()], 1)
@@ -53,11 +56,13 @@ def extent(angles):
     return np.ptp(angles, axis=0).sum()
 
 def idt(angles, dispersion, least):
-    "First and last samples (k, 2) of the fixations in gaze (n, 2) in degrees: windows of `least` or more samples whose extent is within `dispersion`."
+    """First and last samples (k, 2) of the fixations in gaze (n, 2) in degrees: windows of `least` or more samples
+    whose extent is within `dispersion`."""
     from pymovements.events import idt as detector
     found, start, ahead, least = [], 0, 256, max(2, least)
     while len(angles) - start >= least:
-        stop = min(start + max(ahead, least), len(angles))           # only the first fixation counts, so only so much is searched
+        # only the first fixation counts, so only so much is searched
+        stop = min(start + max(ahead, least), len(angles))
         events = detector(angles[start:stop], minimum_duration=least, dispersion_threshold=dispersion).frame
         first, last = (start + int(events[c][0]) if len(events) else stop for c in ("onset", "offset"))
         if last >= stop - 1 and stop < len(angles): ahead *= 2; continue
@@ -69,7 +74,8 @@ def idt(angles, dispersion, least):
 
 # %% ../../nbs/04b_fixations.ipynb #5d3e81ab
 def merged(parts, angles, rate, bridge, blink, merge_angle):
-    "First and last samples [(first, last)] of `parts`, joined where they belong together; `angles` (n, 2), NaN where lost."
+    """First and last samples [(first, last)] of `parts`, joined where they belong together; `angles` (n, 2), NaN
+    where lost."""
     out = []
     middle = lambda part: np.nanmedian(angles[part[0]:part[1] + 1], axis=0)
     for first, last in parts:
@@ -86,8 +92,10 @@ ALGORITHMS = ("ivt", "idt", "tracker")
 COLUMNS = ["onset", "offset", "duration", "x", "y", "samples"]
 
 def flagged(samples, grid, rate):
-    "First and last points (k, 2) of `grid` where the valid sample there has the tracker's `fix`. ValueError if the tracker does not say."
-    if "fix" not in samples: raise ValueError('algorithm="tracker" needs a tracker that flags fixations; this one does not, use ivt or idt')
+    """First and last points (k, 2) of `grid` where the valid sample there has the tracker's `fix`. ValueError if the
+    tracker does not say."""
+    if "fix" not in samples:
+        raise ValueError('algorithm="tracker" needs a tracker that flags fixations; this one does not, use ivt or idt')
     valid = samples[samples["reason"] == ""]
     newest = (np.searchsorted(valid["time"], grid + 500/rate, "right") - 1).clip(0)
     edge = np.diff(np.r_[0, valid["fix"].to_numpy()[newest], 0].astype(int))
@@ -106,22 +114,28 @@ def parts_of(samples, grid, angles, rate, algorithm, velocity, dispersion, minim
         out += [(a + first, a + last) for first, last in found]
     return out
 
-def detect(gaze, setup=None, algorithm="ivt", velocity=30., dispersion=2.5, minimum=60., smooth=80., bridge=75., blink=400., merge_angle=1.) -> pd.DataFrame:
-    """Fixations in `gaze`, a `Trial` or samples: DataFrame of `onset`, `offset`, `duration` (ms), `x`, `y` (screen pixels), `samples` (valid ones).
+def detect(gaze, setup=None, algorithm="ivt", velocity=30., dispersion=2.5, minimum=60., smooth=80., bridge=75.,
+           blink=400., merge_angle=1.) -> pd.DataFrame:
+    """Fixations in `gaze`, a `Trial` or samples: DataFrame of `onset`, `offset`, `duration` (ms), `x`, `y` (screen
+    pixels), `samples` (valid ones).
 
-    `algorithm`: ivt (`velocity`, degrees a second), idt (`dispersion`, degrees) or tracker. `minimum`, `smooth`, `bridge`, `blink` in ms, `merge_angle` in degrees:
-    the shortest fixation, the window of smoothing, the longest gap that is interpolated, and what is merged. `setup`: None takes that of the trial,
-    whose recording may say what the screen was. ValueError for unknown or senseless ones."""
+    `algorithm`: ivt (`velocity`, degrees a second), idt (`dispersion`, degrees) or tracker. `minimum`, `smooth`,
+    `bridge`, `blink` in ms, `merge_angle` in degrees: the shortest fixation, the window of smoothing, the longest gap
+    that is interpolated, and what is merged. `setup`: None takes that of the trial, whose recording may say what the
+    screen was. ValueError for unknown or senseless ones."""
     if algorithm not in ALGORITHMS: raise ValueError(f"unknown algorithm {algorithm!r}{suggest(algorithm, ALGORITHMS)}")
-    if not min(velocity, dispersion) > 0 or not min(minimum, smooth, bridge, blink, merge_angle) >= 0: raise ValueError("velocity and dispersion must be positive, times and merge_angle not negative")
+    if not min(velocity, dispersion) > 0 or not min(minimum, smooth, bridge, blink, merge_angle) >= 0:
+        raise ValueError("velocity and dispersion must be positive, times and merge_angle not negative")
     if isinstance(gaze, Trial) and gaze.fixations is not None: return gaze.fixations.assign(samples=0)[COLUMNS]
-    samples, rate = (gaze.samples, gaze.rate) if isinstance(gaze, Trial) else (gaze, sampling_rate(gaze["time"].to_numpy()))
+    samples, rate = ((gaze.samples, gaze.rate) if isinstance(gaze, Trial)
+                     else (gaze, sampling_rate(gaze["time"].to_numpy())))
     if not np.isfinite(rate): return pd.DataFrame(np.zeros((0, 6)), columns=COLUMNS)
     grid, xy = regular(samples, rate, bridge)
     angles = (gaze.viewer(setup) if isinstance(gaze, Trial) else setup or Setup()).to_angles(xy)
     parts = parts_of(samples, grid, angles, rate, algorithm, velocity, dispersion, minimum, smooth)
     valid = samples[samples["reason"] == ""]
-    rows = [place(valid, grid[first], grid[last] + 1000/rate, rate) for first, last in merged(parts, angles, rate, bridge, blink, merge_angle)]
+    rows = [place(valid, grid[first], grid[last] + 1000/rate, rate)
+            for first, last in merged(parts, angles, rate, bridge, blink, merge_angle)]
     return pd.DataFrame([r for r in rows if r[2] >= minimum - 1e-6 and r[-1]], columns=COLUMNS)
 
 def place(valid, onset, offset, rate):
@@ -131,15 +145,18 @@ def place(valid, onset, offset, rate):
 
 # %% ../../nbs/04b_fixations.ipynb #75653871
 def detect_all(trials, setup=None, **options) -> pd.DataFrame:
-    "Fixations of all `trials` (see `Recording.trials`): the columns of `detect`, and `trial` (its number), `image`, `label` before them."
+    """Fixations of all `trials` (see `Recording.trials`): the columns of `detect`, and `trial` (its number), `image`,
+    `label` before them."""
     found = [detect(t, setup, **options) for t in trials]
     named = [f.assign(trial=k, image=t.image, label=t.label) for k, (t, f) in enumerate(zip(trials, found))]
-    return pd.concat([f[["trial", "image", "label", *COLUMNS]] for f in named], ignore_index=True) if named else pd.DataFrame(columns=["trial", "image", "label", *COLUMNS])
+    return (pd.concat([f[["trial", "image", "label", *COLUMNS]] for f in named], ignore_index=True) if named
+            else pd.DataFrame(columns=["trial", "image", "label", *COLUMNS]))
 
 # %% ../../nbs/04b_fixations.ipynb #10d289f7
 def overlaps(a, b):
     "(n, m): for how long (ms) the fixations `a` (n rows) and `b` (m rows) overlap in time."
-    (start, stop), (begin, end) = (a[c].to_numpy(float) for c in ("onset", "offset")), (b[c].to_numpy(float) for c in ("onset", "offset"))
+    (start, stop), (begin, end) = ((a[c].to_numpy(float) for c in ("onset", "offset")),
+                                   (b[c].to_numpy(float) for c in ("onset", "offset")))
     return np.maximum(np.minimum(stop[:, None], end) - np.maximum(start[:, None], begin), 0)
 
 def match(found, truth):
@@ -149,8 +166,9 @@ def match(found, truth):
     return np.argwhere(shared > .5*(lasts[0][:, None] + lasts[1] - shared))
 
 def score(pairs, setup=Setup()) -> dict:
-    """Recall, precision, median `error` of position in degrees, mean `longer` (ms by which found ones outlast true ones), and the numbers of `true` and `found`,
-    over (found, truth) `pairs` of DataFrames with `onset`, `offset`, `x`, `y`, the truth also with `seen` (0 to 1)."""
+    """Recall, precision, median `error` of position in degrees, mean `longer` (ms by which found ones outlast true
+    ones), and the numbers of `true` and `found`, over (found, truth) `pairs` of DataFrames with `onset`, `offset`,
+    `x`, `y`, the truth also with `seen` (0 to 1)."""
     hits, true, found, errors, longer = 0, 0, 0, [], []
     for f, t in pairs:
         hidden = (t["seen"] < .5).to_numpy()
@@ -162,4 +180,5 @@ def score(pairs, setup=Setup()) -> dict:
         longer += [*((f["offset"] - f["onset"]).to_numpy()[i] - (t["offset"] - t["onset"]).to_numpy()[j])]
     share = lambda n: hits/n if n else np.nan
     middle = lambda values, how: float(how(values)) if len(values) else np.nan
-    return dict(recall=share(true), precision=share(found), error=middle(errors, np.median), longer=middle(longer, np.mean), true=int(true), found=int(found))
+    return dict(recall=share(true), precision=share(found), error=middle(errors, np.median),
+                longer=middle(longer, np.mean), true=int(true), found=int(found))

@@ -20,18 +20,26 @@ from ..project import suggest
 class Setup:
     """A viewer before a screen, eyes level with its centre; the defaults are those of the study (5.3.1).
 
-    `resolution`: (width, height) of the screen, `image_px`: side of the shown square, `image_corner`: (x, y) of its top left
-    pixel, None centres it; all in screen pixels. Coordinates count pixel centres: (0, 0) is the middle of the first pixel.
-    `ValueError` for lengths that are not positive."""
+    `resolution`: (width, height) of the screen, `image_px`: side of the shown square, `image_corner`: (x, y) of its
+    top left pixel, None centres it; all in screen pixels. Coordinates count pixel centres: (0, 0) is the middle of the
+    first pixel. `ValueError` for lengths that are not positive."""
     distance_cm: float = 70
     screen_diagonal_in: float = 27
     resolution: tuple = (2560, 1440)
     image_px: int = 1200
     image_corner: tuple = None
 
+    @classmethod
+    def of(cls, p):
+        """The setup in a notebook's parameters `distance_cm`, `screen_diagonal_in`, `screen_width`, `screen_height`,
+        `image_px`."""
+        return cls(p.distance_cm, p.screen_diagonal_in, (p.screen_width, p.screen_height), p.image_px)
+
     def __post_init__(self):
-        if len(self.resolution) != 2 or not all(x > 0 for x in (self.distance_cm, self.screen_diagonal_in, self.image_px, *self.resolution)):
-            raise ValueError(f"distance, diagonal, resolution (width, height) and image side must be positive, got {self}")
+        lengths = (self.distance_cm, self.screen_diagonal_in, self.image_px, *self.resolution)
+        if len(self.resolution) != 2 or not all(x > 0 for x in lengths):
+            raise ValueError("distance, diagonal, resolution (width, height) and image side must be positive, "
+                             f"got {self}")
 
     @property
     def pixel_cm(self) -> float:
@@ -41,7 +49,8 @@ class Setup:
     @property
     def corner(self) -> tuple:
         "(x, y) of the image's top left pixel on the screen."
-        return tuple((r - self.image_px)/2 for r in self.resolution) if self.image_corner is None else tuple(self.image_corner)
+        return (tuple((r - self.image_px)/2 for r in self.resolution) if self.image_corner is None
+                else tuple(self.image_corner))
 
     def to_pixels(self, degrees):
         "Screen pixels of a length that is seen, centred, under `degrees`: 2·d·tan(angle/2)."
@@ -59,18 +68,23 @@ def _tell_assumed(setup, said, source):
     assumed = [k for k in _SCREEN if k not in said and getattr(setup, k) == getattr(Setup, k)]
     if not assumed or not any(k in said for k in _SCREEN): return
     taken = ", ".join(f"{getattr(setup, k)} {_SCREEN[k]} ({k})" for k in assumed)
-    warnings.warn(f"{source} says nothing of {taken}, which are the study's; give them where they were others: setup=Setup(…)")
+    warnings.warn(f"{source} says nothing of {taken}, which are the study's; give them where they were others: "
+                  f"setup=Setup(…)")
 
 @patch
 def agreed(self:Setup, said:dict, source:str="the recording") -> Setup:
     """This setup with what `source` says of its screen, `said`: {field of `Setup`: value}.
 
-    A field at its default counts as not given; where `said` has only a part of the screen, what is taken for the rest is
-    said in a warning. ValueError where another value is more than 3 % (resolution: a pixel) off."""
+    A field at its default counts as not given; where `said` has only a part of the screen, what is taken for the rest
+    is said in a warning. ValueError where another value is more than 3 % (resolution: a pixel) off."""
     given = {k: getattr(self, k) for k in said if getattr(self, k) != getattr(Setup, k)}
-    def near(k): return np.allclose(given[k], said[k], **(dict(rtol=0, atol=1) if k == "resolution" else dict(rtol=0.03, atol=0)))
+    def near(k):
+        return np.allclose(given[k], said[k], **(dict(rtol=0, atol=1) if k == "resolution"
+                                                 else dict(rtol=0.03, atol=0)))
     wrong = [f"{k} {said[k]}, but the setup has {given[k]}" for k in given if not near(k)]
-    if wrong: raise ValueError(f"{source} says {'; '.join(wrong)}. Correct the one that is wrong, or leave the setup's at its default")
+    if wrong:
+        raise ValueError(f"{source} says {'; '.join(wrong)}. Correct the one that is wrong, or leave the setup's at "
+                         f"its default")
     _tell_assumed(self, said, source)
     return replace(self, **{k: v for k, v in said.items() if k not in given})
 
@@ -85,13 +99,15 @@ def to_angles(self:Setup, xy):
 def angle_between(self:Setup, a, b):
     "Visual angle in degrees (…) between screen points `a` and `b` (…, 2)."
     centre = (np.array(self.resolution) - 1)/2
-    u, v = (np.concatenate([(x - centre)*self.pixel_cm, np.full((*x.shape[:-1], 1), self.distance_cm)], -1) for x in (np.asarray(a, float), np.asarray(b, float)))
+    u, v = (np.concatenate([(x - centre)*self.pixel_cm, np.full((*x.shape[:-1], 1), self.distance_cm)], -1)
+            for x in (np.asarray(a, float), np.asarray(b, float)))
     return np.degrees(np.arctan2(np.linalg.norm(np.cross(u, v), axis=-1), (u*v).sum(-1)))
 
 # %% ../../nbs/04_perception.ipynb #d5b27cfb
 @patch
 def to_image(self:Setup, xy, size:int=None):
-    "Screen points (…, 2) in pixels of the image, of side `size` (None: `image_px`); what misses the image lies outside of −½ … size − ½."
+    """Screen points (…, 2) in pixels of the image, of side `size` (None: `image_px`); what misses the image lies
+    outside of −½ … size − ½."""
     scale = (size or self.image_px)/self.image_px
     return (np.asarray(xy, float) - self.corner + 0.5)*scale - 0.5
 
@@ -112,8 +128,10 @@ SPAN_READINGS = dict(diameter=1, radius=0.5)   # share of the perceived area's d
 
 @patch
 def visual_span(self:Setup, angle:float=5, reading:str="diameter") -> float:
-    "Visual span in screen pixels for a visual `angle` in degrees (5.3.2); `reading`: diameter or radius of the perceived area."
-    if reading not in SPAN_READINGS: raise ValueError(f"unknown reading {reading!r} of the visual span{suggest(reading, SPAN_READINGS)}")
+    """Visual span in screen pixels for a visual `angle` in degrees (5.3.2); `reading`: diameter or radius of the
+    perceived area."""
+    if reading not in SPAN_READINGS:
+        raise ValueError(f"unknown reading {reading!r} of the visual span{suggest(reading, SPAN_READINGS)}")
     return float(self.to_pixels(angle)*SPAN_READINGS[reading])
 
 @patch
@@ -148,7 +166,8 @@ def _stamped(points, weights, shape, c, radius):
 
 # %% ../../nbs/04_perception.ipynb #be1f72b4
 def _spectrum(near, shift, weights, size, margin, c, disc):
-    "Transform of the sum of Gaussians at pixels `near` moved by `shift`, within `disc` about the pixels; on a grid of `size` that has a `margin`."
+    """Transform of the sum of Gaussians at pixels `near` moved by `shift`, within `disc` about the pixels; on a grid
+    of `size` that has a `margin`."""
     at = (near + margin) @ (1, size[1])
     (gy, uy), (gx, ux) = ((np.exp(-(k/c)**2/2), k/c) for k in _offsets(size))
     total = 0
@@ -160,13 +179,15 @@ def _spectrum(near, shift, weights, size, margin, c, disc):
         total = total + fft.rfft2(_counts(at, share, size).astype(kind), workers=-1)*fft.rfft2(kernel, workers=-1)
     return total
 
-def _offsets(size): return [(((np.arange(s) + s//2) % s) - s//2).reshape(shape) for s, shape in zip(size, ((-1, 1), (1, -1)))]
+def _offsets(size):
+    return [(((np.arange(s) + s//2) % s) - s//2).reshape(shape) for s, shape in zip(size, ((-1, 1), (1, -1)))]
 
 def _counts(at, weights, size): return np.bincount(at, weights, size[0]*size[1]).reshape(size)
 
 # %% ../../nbs/04_perception.ipynb #df77048b
 def _ring(near, shift, weights, size, margin, c, radius):
-    "Corrections (places in the flat grid, values, ±1) where the disc about a point is another than the one about its pixel."
+    """Corrections (places in the flat grid, values, ±1) where the disc about a point is another than the one about
+    its pixel."""
     y, x = (k.ravel() for k in np.mgrid[-margin:margin + 1, -margin:margin + 1])
     edge = np.abs(np.hypot(y, x) - radius) <= 0.71
     y, x, at = y[edge], x[edge], (near + margin) @ (1, size[1])
@@ -186,8 +207,10 @@ def _convolved(points, weights, shape, c, radius):
     near, shift, weights = near[reach], (points - near)[reach], weights[reach]
     size = [fft.next_fast_len(s + 2*margin, real=True) for s in shape]
     disc = sum(k**2 for k in _offsets(size)) <= radius**2
-    covered = fft.rfft2(_counts((near + margin) @ (1, size[1]), None, size)*1., workers=-1)*fft.rfft2(disc*1., workers=-1)
-    heat, covered = (fft.irfft2(f, size, workers=-1) for f in (_spectrum(near, shift, weights, size, margin, c, disc), covered))
+    points_on = _counts((near + margin) @ (1, size[1]), None, size)
+    covered = fft.rfft2(points_on*1., workers=-1)*fft.rfft2(disc*1., workers=-1)
+    heat = _spectrum(near, shift, weights, size, margin, c, disc)
+    heat, covered = (fft.irfft2(f, size, workers=-1) for f in (heat, covered))
     for place, value, sign in _ring(near, shift, weights, size, margin, c, radius):
         heat += _counts(place, value, size); covered += _counts(place, sign, size)
     inner = tuple(slice(margin, margin + s) for s in shape)
@@ -198,20 +221,23 @@ def _checked(points, weights):
     "Points (n, 2) and weights (n,) as float64, those of weight 0 left out; `ValueError` where they are none."
     points = np.asarray(points, float)
     if points.size == 0: points = points.reshape(0, 2)
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all(): raise ValueError(f"points must be finite, of shape (n, 2); got shape {points.shape}")
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise ValueError(f"points must be finite, of shape (n, 2); got shape {points.shape}")
     weights = np.ones(len(points)) if weights is None else np.asarray(weights, float)
-    if weights.shape != (len(points),) or not (np.isfinite(weights) & (weights >= 0)).all(): raise ValueError(f"weights must be {len(points)} numbers, not negative; got {weights}")
+    if weights.shape != (len(points),) or not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError(f"weights must be {len(points)} numbers, not negative; got {weights}")
     return points[weights > 0], weights[weights > 0]
 
 def fixation_heatmap(points, shape:tuple, visual_span:float, cutoff:float=None, weights=None) -> np.ndarray:
     """Heatmap (H, W) float64 of fixations `points`, (n, 2) x, y pixel positions, on an image of `shape` (H, W) (5.3.2).
 
-    `visual_span` and `cutoff` in pixels of the image; beyond `cutoff` from a fixation its Gaussian is 0, None never cuts.
-    `weights` (n,): of each fixation, as its duration; None: 1. `ValueError` for points of another shape, non-finite ones,
-    negative weights, a span that is not positive or a negative cutoff."""
+    `visual_span` and `cutoff` in pixels of the image; beyond `cutoff` from a fixation its Gaussian is 0, None never
+    cuts. `weights` (n,): of each fixation, as its duration; None: 1. `ValueError` for points of another shape,
+    non-finite ones, negative weights, a span that is not positive or a negative cutoff."""
     points, weights = _checked(points, weights)
     if not visual_span > 0: raise ValueError(f"visual_span must be positive, got {visual_span}")
-    if cutoff is not None and not cutoff >= 0: raise ValueError(f"cutoff must be None or a radius in pixels, got {cutoff}")
+    if cutoff is not None and not cutoff >= 0:
+        raise ValueError(f"cutoff must be None or a radius in pixels, got {cutoff}")
     c = sigma(visual_span)
     if cutoff is None: return _whole(points, weights, shape, c)
     many = c >= 25 and len(points)*(2*cutoff)**2 > 60*shape[0]*shape[1]
@@ -221,7 +247,8 @@ def fixation_heatmap(points, shape:tuple, visual_span:float, cutoff:float=None, 
 def checked_relevance(relevance):
     "`relevance` as an array (N, H, W); `ValueError` where it is none."
     r = np.asarray(relevance)
-    if r.ndim != 3 or not r.size: raise ValueError(f"relevance must have shape (N, H, W) with at least one pixel, got {r.shape}")
+    if r.ndim != 3 or not r.size:
+        raise ValueError(f"relevance must have shape (N, H, W) with at least one pixel, got {r.shape}")
     bad = ~np.isfinite(r).all((1, 2))
     if bad.any(): raise ValueError(f"relevance of image {int(np.flatnonzero(bad)[0])} has nan or infinite values")
     return r
@@ -239,7 +266,8 @@ def top_pixels(relevance, k:int) -> np.ndarray:
 
 # %% ../../nbs/04_perception.ipynb #f9a92264
 def network_fixations(relevance, n:int) -> list:
-    "The `n` most relevant pixels of each map (N, H, W) that have relevance: a list of (≤ n, 2) x, y positions in pixels of the map (5.3.2)."
+    """The `n` most relevant pixels of each map (N, H, W) that have relevance: a list of (≤ n, 2) x, y positions in
+    pixels of the map (5.3.2)."""
     r = checked_relevance(relevance)
     return [np.argwhere(top)[:, ::-1].astype(float) for top in top_pixels(r, min(n, r[0].size)) & (r > 0)]
 

@@ -6,10 +6,10 @@ __all__ = ['STATES', 'REASONS', 'HEADER', 'FIELDS', 'MESSAGE', 'ORIGINS', 'SAME'
            'content', 'complain', 'why_invalid', 'sampling_rate', 'find_gaps', 'message_line', 'read_eyetribe',
            'json_values', 'read_eyetribe_json', 'above', 'sidecar', 'bids_rows', 'unsaid', 'figures', 'shown_file',
            'presentation', 'screen_of', 'origin_of', 'from_top_left', 'unit_of_time', 'milliseconds', 'bids_table',
-           'bids_events', 'eye_of', 'eye_columns', 'bids_header', 'units_of', 'read_bids', 'numbers', 'in_order',
-           'wall_clock', 'message_times', 'column_name', 'table_rows', 'one_of_each', 'told_unit', 'read_fixations',
-           'person_of', 'told_apart', 'message_file', 'note_the_end', 'assemble', 'placed', 'read', 'Trial', 'matches',
-           'ends', 'rectangle', 'table_trials', 'joined']
+           'bids_events', 'eye_of', 'eye_columns', 'bids_header', 'units_of', 'check_positions', 'bids_times',
+           'read_bids', 'numbers', 'in_order', 'wall_clock', 'message_times', 'column_name', 'table_rows',
+           'one_of_each', 'told_unit', 'read_fixations', 'person_of', 'told_apart', 'message_file', 'note_the_end',
+           'assemble', 'placed', 'read', 'Trial', 'matches', 'ends', 'rectangle', 'table_trials', 'joined']
 
 # %% ../../nbs/04a_recordings.ipynb #6f2ec854
 import json, os, re, warnings, zlib
@@ -28,13 +28,13 @@ from .perception import Setup
 class Recording:
     """What an eye tracker wrote about one person.
 
-    `samples`: DataFrame of `time` (ms from the first sample), `x`, `y` (screen pixels from the top left) and `pupil`, NaN where not valid,
-    `fix` (bool, only from trackers that say so) and `reason` ("" where valid, else lost, missing or off screen).
-    `messages`: DataFrame of `time`, `text`. `rate`: samples a second.
+    `samples`: DataFrame of `time` (ms from the first sample), `x`, `y` (screen pixels from the top left) and `pupil`,
+    NaN where not valid, `fix` (bool, only from trackers that say so) and `reason` ("" where valid, else lost, missing
+    or off screen). `messages`: DataFrame of `time`, `text`. `rate`: samples a second.
     `dropped`: DataFrame of `name` (file and line), `reason`: what was left out. `source`: the file's name.
     `fixations`: DataFrame, only of files that hold fixations in place of samples.
-    `screen`: {field of `Setup`: value}, what the recording says of its screen. `given`: the `Setup` it was read with, or None.
-    `person`: where its name or folder says so (BIDS). `eye`: which one was recorded, "" where unknown.
+    `screen`: {field of `Setup`: value}, what the recording says of its screen. `given`: the `Setup` it was read with,
+    or None. `person`: where its name or folder says so (BIDS). `eye`: which one was recorded, "" where unknown.
     `parts`: the recordings that this one was joined from."""
     samples: pd.DataFrame
     messages: pd.DataFrame
@@ -49,12 +49,14 @@ class Recording:
     parts: tuple = ()
 
     def setup(self, setup=None):
-        "`setup` (None: that of reading, or the study's) with the recording's own screen; ValueError where the two contradict."
+        """`setup` (None: that of reading, or the study's) with the recording's own screen; ValueError where the two
+        contradict."""
         return (setup or self.given or Setup()).agreed(self.screen, self.source)
 
     def __repr__(self):
         if self.fixations is not None: return f"Recording({self.source}: {len(self.fixations):,} fixations)"
-        return f"Recording({self.source}: {len(self.samples):,} samples at {self.rate:.1f} Hz, {len(self.messages):,} messages)"
+        return (f"Recording({self.source}: {len(self.samples):,} samples at {self.rate:.1f} Hz, "
+                f"{len(self.messages):,} messages)")
 
 # %% ../../nbs/04a_recordings.ipynb #2c1b94c1
 def unpacked(data, path):
@@ -65,19 +67,24 @@ def unpacked(data, path):
             unpack = zlib.decompressobj(31)
             out.append(unpack.decompress(data))
             data, whole = unpack.unused_data, unpack.eof
-    except zlib.error as e: raise ValueError(f"{path}: damaged gzip file ({e}); copy it again from where it was recorded") from None
+    except zlib.error as e:
+        raise ValueError(f"{path}: damaged gzip file ({e}); copy it again from where it was recorded") from None
     return b"".join(out), whole
 
 def content(path):
-    """(Text of the file `path`, whether its last line is ended). FileNotFoundError; ValueError for empty files and for what is not UTF-8, with the line."""
+    """(Text of the file `path`, whether its last line is ended). FileNotFoundError; ValueError for empty files and for
+    what is not UTF-8, with the line."""
     if not Path(path).is_file(): raise FileNotFoundError(f"no such recording: {path}")
     data, whole = Path(path).read_bytes(), True
     if data[:2] == b"\x1f\x8b": data, whole = unpacked(data, path)
     if not whole: data = data[:data.rfind(b"\n") + 1]
-    if not data.strip(): raise ValueError(f"{path}: " + ("the file is empty" if whole else "the gzip file ends before its first line does"))
+    if not data.strip():
+        raise ValueError(f"{path}: " + ("the file is empty" if whole
+                                        else "the gzip file ends before its first line does"))
     try: text = data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        raise ValueError(f"{path} line {data[:e.start].count(10) + 1}: not UTF-8 text (byte {data[e.start]:#04x}); convert the file to UTF-8, or copy it again") from None
+        raise ValueError(f"{path} line {data[:e.start].count(10) + 1}: not UTF-8 text (byte {data[e.start]:#04x}); "
+                         f"convert the file to UTF-8, or copy it again") from None
     return text, whole and text.endswith("\n")
 
 def complain(problems, path, line, why):
@@ -90,12 +97,15 @@ STATES = {"gaze": 1, "eyes": 2, "presence": 4, "fail": 8, "lost": 16}   # The Ey
 REASONS = ("lost", "missing", "off screen")
 
 def why_invalid(x, y, state, setup):
-    """(n,) text: "" for valid samples, else one of REASONS. `x`, `y` in screen pixels, NaN where missing; `state` bits or None."""
+    """(n,) text: "" for valid samples, else one of REASONS. `x`, `y` in screen pixels, NaN where missing; `state` bits
+    or None."""
     x, y = np.asarray(x, float), np.asarray(y, float)
-    bits = np.ones(len(x), int) if state is None else np.clip(np.nan_to_num(np.asarray(state, float)), 0, 2**31 - 1).astype(int)
+    bits = np.ones(len(x), int)
+    if state is not None: bits = np.clip(np.nan_to_num(np.asarray(state, float)), 0, 2**31 - 1).astype(int)
     lost = (bits & STATES["gaze"] == 0) | (bits & (STATES["fail"] | STATES["lost"]) > 0)
     missing = ~(np.isfinite(x) & np.isfinite(y)) | ((x == 0) & (y == 0) & (state is not None))
-    off = (np.abs(x + .5 - setup.resolution[0]/2) > setup.resolution[0]/2) | (np.abs(y + .5 - setup.resolution[1]/2) > setup.resolution[1]/2)
+    off = ((np.abs(x + .5 - setup.resolution[0]/2) > setup.resolution[0]/2)
+           | (np.abs(y + .5 - setup.resolution[1]/2) > setup.resolution[1]/2))
     return np.select([lost, missing, off], REASONS, "")
 
 # %% ../../nbs/04a_recordings.ipynb #e84ee20b
@@ -105,12 +115,15 @@ def sampling_rate(time):
     return float(1000/steps[steps <= 1.5*np.median(steps)].mean()) if len(steps) else np.nan
 
 def find_gaps(samples, rate):
-    "DataFrame of the stretches without gaze: `onset`, `offset` (times of the valid samples around them), `duration` in ms, `samples` (invalid ones within), `reason` (of most of them)."
+    """DataFrame of the stretches without gaze: `onset`, `offset` (times of the valid samples around them), `duration`
+    in ms, `samples` (invalid ones within), `reason` (of most of them)."""
     time, reason = samples["time"].to_numpy(), samples["reason"].to_numpy()
     edges = np.unique(np.r_[0, np.flatnonzero(reason == ""), len(time) - 1]) if len(time) else np.array([], int)
-    holes = [(a, b) for a, b in zip(edges, edges[1:]) if time[b] - time[a] > 1500/rate or reason[a] != "" or reason[b] != ""]
+    holes = [(a, b) for a, b in zip(edges, edges[1:]) if time[b] - time[a] > 1500/rate or reason[a] != ""
+             or reason[b] != ""]
     within = [pd.Series([r for r in reason[a:b + 1] if r]) for a, b in holes]
-    rows = [(time[a], time[b], time[b] - time[a], len(r), r.mode()[0] if len(r) else "no samples") for (a, b), r in zip(holes, within)]
+    rows = [(time[a], time[b], time[b] - time[a], len(r), r.mode()[0] if len(r) else "no samples")
+            for (a, b), r in zip(holes, within)]
     return pd.DataFrame(rows, columns=["onset", "offset", "duration", "samples", "reason"])
 
 @patch(as_prop=True)
@@ -125,7 +138,8 @@ MESSAGE = ["line", "timestamp", "time", "text"]
 def message_line(fields, line, path, problems):
     "[(line, timestamp, time, text)] of the `fields` of a MSG line; [] and a problem if there are too few."
     if len(fields) >= 4: return [(line, *fields[1:3], "\t".join(fields[3:]))]
-    complain(problems, path, line, f"a message of {len(fields)} fields where there should be 4 (MSG, timestamp, time, text)")
+    complain(problems, path, line,
+             f"a message of {len(fields)} fields where there should be 4 (MSG, timestamp, time, text)")
     return []
 
 def read_eyetribe(text, path, gaze, problems):
@@ -133,7 +147,9 @@ def read_eyetribe(text, path, gaze, problems):
     rows, messages, lines = [], [], text.removesuffix("\n").split("\n")
     names = lines[0].rstrip("\r").split("\t")
     for c in HEADER[:9]:
-        if c not in names: raise ValueError(f"{path} line 1: no column {c!r} in the header; PyTribe's starts with {' '.join(HEADER[:9])}")
+        if c not in names:
+            raise ValueError(f"{path} line 1: no column {c!r} in the header; PyTribe's starts with "
+                             f"{' '.join(HEADER[:9])}")
     wanted = [names.index(c) for c in ("timestamp", "time", "fix", "state", f"{gaze}x", f"{gaze}y", "psize")]
     for number, line in enumerate(lines[1:], 2):
         fields = line.rstrip("\r").split("\t")
@@ -144,7 +160,8 @@ def read_eyetribe(text, path, gaze, problems):
 
 # %% ../../nbs/04a_recordings.ipynb #8ef177dd
 def json_values(text, path, problems):
-    "Yields (line, value) for one JSON value after another in `text`, with or without an array around them; what is none goes to `problems`."
+    """Yields (line, value) for one JSON value after another in `text`, with or without an array around them; what is
+    none goes to `problems`."""
     decoder, place, line = json.JSONDecoder(), 0, 1
     between = re.compile(r"[\s,]*\[?[\s,]*\]?\s*" if text.lstrip()[:1] == "[" else r"\s*")
     while (start := between.match(text, place).end()) < len(text):
@@ -166,40 +183,50 @@ def read_eyetribe_json(text, path, gaze, problems):
             if "category" in frame: continue
             eyes = [frame[e].get("psize", 0) for e in ("lefteye", "righteye") if frame.get(e)]
             pupil = np.mean([e for e in eyes if e > 0] or [0])
-            rows.append((line, frame.get("timestamp", ""), *map(str, (frame["time"], frame["fix"], frame["state"], frame[gaze]["x"], frame[gaze]["y"], pupil))))
-        except (KeyError, TypeError, AttributeError) as e: complain(problems, path, line, f"not a frame of the tracker ({type(e).__name__}: {e})")
+            rows.append((line, frame.get("timestamp", ""),
+                         *map(str, (frame["time"], frame["fix"], frame["state"], frame[gaze]["x"], frame[gaze]["y"],
+                                    pupil))))
+        except (KeyError, TypeError, AttributeError) as e:
+            complain(problems, path, line, f"not a frame of the tracker ({type(e).__name__}: {e})")
     return pd.DataFrame(rows, columns=FIELDS, dtype=object), pd.DataFrame(columns=MESSAGE, dtype=object)
 
 # %% ../../nbs/04a_recordings.ipynb #bd44c2ff
 def above(path, loose=False):
-    """Folders from that of the BIDS file `path` up to its data set's, nearest first. The data set's folder holds dataset_description.json,
-    or, if `loose`, lies above `sub-…`. Links are not followed, as the names say where a file belongs."""
+    """Folders from that of the BIDS file `path` up to its data set's, nearest first. The data set's folder holds
+    dataset_description.json, or, if `loose`, lies above `sub-…`. Links are not followed, as the names say where a file
+    belongs."""
     folders = list(Path(os.path.abspath(path)).parents)
     top = next((k for k, f in enumerate(folders) if (f/"dataset_description.json").is_file()), None)
     if top is None and loose: top = next((k + 1 for k, f in enumerate(folders[:-1]) if f.name.startswith("sub-")), None)
     return folders[:(top or 0) + 1]
 
 def sidecar(path, loose=False):
-    "What the JSON files that apply to the BIDS file `path` say, nearer ones over farther ones; ValueError for one that cannot be read. `loose`: see `above`."
+    """What the JSON files that apply to the BIDS file `path` say, nearer ones over farther ones; ValueError for one
+    that cannot be read. `loose`: see `above`."""
     *entities, suffix = path.name.split(".")[0].split("_")
     said = {}
-    for file in [f for d in above(path, loose)[::-1] for f in sorted(d.glob(f"*{suffix}.json"), key=lambda f: f.name.count("_"))]:
+    for file in [f for d in above(path, loose)[::-1] for f in sorted(d.glob(f"*{suffix}.json"),
+                                                                     key=lambda f: f.name.count("_"))]:
         *own, kind = file.stem.split("_")
         if kind != suffix or not set(own) <= set(entities): continue
         try: found = json.loads(file.read_text("utf-8-sig"))
-        except (OSError, ValueError, RecursionError) as e: raise ValueError(f"{file}: not a JSON object ({e})") from None
+        except (OSError, ValueError, RecursionError) as e:
+            raise ValueError(f"{file}: not a JSON object ({e})") from None
         if not isinstance(found, dict): raise ValueError(f"{file}: not a JSON object, but a {type(found).__name__}")
         said |= found
     return said
 
 def bids_rows(text, columns, path, problems, whose="its JSON file names"):
-    "DataFrame of text with the `columns` and their `line`s, from a table without a header (or with one that says the same)."
+    """DataFrame of text with the `columns` and their `line`s, from a table without a header (or with one that says
+    the same)."""
     rows = []
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         fields = line.rstrip("\r").split("\t")
         if number == 1 and fields == columns: continue
         if len(fields) == len(columns): rows.append((number, *fields))
-        elif line.strip(): complain(problems, path, number, f"{len(fields)} columns where {whose} {len(columns)}: {', '.join(columns)}")
+        elif line.strip():
+            complain(problems, path, number,
+                     f"{len(fields)} columns where {whose} {len(columns)}: {', '.join(columns)}")
     return pd.DataFrame(rows, columns=["line", *columns], dtype=object)
 
 # %% ../../nbs/04a_recordings.ipynb #b1d50002
@@ -208,17 +235,20 @@ def unsaid(value):
     return value in (None, "", "n/a", []) or (isinstance(value, list) and all(v == "n/a" for v in value))
 
 def figures(said, name, n, low, high, path, unit):
-    "The `n` numbers that the JSON files of `path` say under `name`; None where they do not. ValueError where they are not from `low` to `high`."
+    """The `n` numbers that the JSON files of `path` say under `name`; None where they do not. ValueError where they
+    are not from `low` to `high`."""
     value = said.get(name)
     if unsaid(value): return None
     try: found = [float(v) for v in (value if isinstance(value, list) else [value])]
     except (TypeError, ValueError): found = []
     if len(found) == n and all(low <= v <= high for v in found): return found
     wanted = "a number" if n == 1 else f"{n} numbers"
-    raise ValueError(f"{path}: its JSON files say {name} = {value!r}; wanted {wanted} from {low:g} to {high:g} {unit}. Correct the JSON file")
+    raise ValueError(f"{path}: its JSON files say {name} = {value!r}; wanted {wanted} from {low:g} to {high:g} "
+                     f"{unit}. Correct the JSON file")
 
 # %% ../../nbs/04a_recordings.ipynb #b1d50005
-ORIGINS = {"top left": ("top", "left"), "bottom left": ("bottom", "left"), "center up": ("center",), "center down": ("center",)}
+ORIGINS = {"top left": ("top", "left"), "bottom left": ("bottom", "left"), "center up": ("center",),
+           "center down": ("center",)}
 SAME = dict(centre="center", middle="center", upper="top", lower="bottom")   # other words for a place on the screen
 
 def shown_file(path):
@@ -227,45 +257,58 @@ def shown_file(path):
     return path.with_name("_".join(p for p in stem.split("_") if not p.startswith("recording-")) + "_events.tsv")
 
 def presentation(path):
-    "What BIDS says of the screen of the recording `path`: in the JSON of its events, else in its own (as drafts of the standard had it)."
+    """What BIDS says of the screen of the recording `path`: in the JSON of its events, else in its own (as drafts of
+    the standard had it)."""
     own, shown = sidecar(path), sidecar(shown_file(path), loose=True)
     out = {k: v for k, v in own.items() if k.startswith("Screen")}
     for said in (own, shown):
         block = said.get("StimulusPresentation") or {}
-        if not isinstance(block, dict): raise ValueError(f"{path}: StimulusPresentation in its JSON files is {block!r}, not an object")
+        if not isinstance(block, dict):
+            raise ValueError(f"{path}: StimulusPresentation in its JSON files is {block!r}, not an object")
         out |= {k: v for k, v in block.items() if not unsaid(v)}
     return out
 
 def screen_of(path):
-    "{field of `Setup`: value} of the screen of the BIDS recording `path`, as far as it is said. ValueError for what cannot be."
+    """{field of `Setup`: value} of the screen of the BIDS recording `path`, as far as it is said. ValueError for what
+    cannot be."""
     said = presentation(path)
     pixels = figures(said, "ScreenResolution", 2, 50, 50000, path, "pixels")
     metres = figures(said, "ScreenSize", 2, .02, 20, path, "m")
     distance = figures(said, "ScreenDistance", 1, .02, 20, path, "m")
     if pixels and metres and not 1/1.15 < metres[0]/metres[1]*pixels[1]/pixels[0] < 1.15:
-        raise ValueError(f"{path}: its JSON files say ScreenResolution = {said['ScreenResolution']} and ScreenSize = {said['ScreenSize']} m, "
+        raise ValueError(f"{path}: its JSON files say ScreenResolution = {said['ScreenResolution']} and ScreenSize = "
+                         f"{said['ScreenSize']} m, "
                          "which gives pixels that are no squares. Correct the JSON file")
-    found = dict(resolution=pixels and tuple(map(int, pixels)), screen_diagonal_in=metres and float(np.hypot(*metres))/.0254,
+    found = dict(resolution=pixels and tuple(map(int, pixels)), screen_diagonal_in=metres
+                 and float(np.hypot(*metres))/.0254,
                  distance_cm=distance and distance[0]*100)
     return {k: v for k, v in found.items() if v}
 
 def origin_of(path, origin=None):
-    "Name in ORIGINS of where the coordinates of the BIDS recording `path` start; `origin`: as somebody says. ValueError where that is open, or both differ."
-    if origin is not None and origin not in ORIGINS: raise ValueError(f"unknown origin {origin!r}{suggest(origin, ORIGINS)}")
+    """Name in ORIGINS of where the coordinates of the BIDS recording `path` start; `origin`: as somebody says.
+    ValueError where that is open, or both differ."""
+    if origin is not None and origin not in ORIGINS:
+        raise ValueError(f"unknown origin {origin!r}{suggest(origin, ORIGINS)}")
     words = presentation(path).get("ScreenOrigin")
     if unsaid(words): return origin or "top left"
-    words = re.split(r"[^a-z]+", " ".join(words).lower() if isinstance(words, list) and all(isinstance(w, str) for w in words) else str(words).lower())
+    words = re.split(r"[^a-z]+", " ".join(words).lower()
+                     if isinstance(words, list) and all(isinstance(w, str) for w in words) else str(words).lower())
     words = {SAME.get(w, w) for w in words if w}
     fits = [name for name, place in ORIGINS.items() if words == set(place)]
     if origin in fits: return origin
     said = f"{path}: its JSON files say ScreenOrigin = {' '.join(sorted(words))}"
-    if not fits: raise ValueError(f"{said}; only {', '.join(ORIGINS)} can be read. Convert the coordinates, or correct the JSON file")
+    if not fits:
+        raise ValueError(f"{said}; only {', '.join(ORIGINS)} can be read. Convert the coordinates, or correct the "
+                         f"JSON file")
     if origin: raise ValueError(f"{said}, but origin={origin!r}. Correct the one that is wrong")
-    if len(fits) > 1: raise ValueError(f"{said}, but not whether y goes up or down from there; give " + " or ".join(f'origin="{f}"' for f in fits))
+    if len(fits) > 1:
+        raise ValueError(f"{said}, but not whether y goes up or down from there; give "
+                         + " or ".join(f'origin="{f}"' for f in fits))
     return fits[0]
 
 def from_top_left(x, y, origin, resolution):
-    "(x, y) in pixels right of and below the middle of the first one, from coordinates that start at `origin` on a screen of `resolution`."
+    """(x, y) in pixels right of and below the middle of the first one, from coordinates that start at `origin` on a
+    screen of `resolution`."""
     width, height = resolution
     if origin == "bottom left": return x, height - 1 - y
     if origin == "top left": return x, y
@@ -286,71 +329,88 @@ def unit_of_time(word):
     return short
 
 def milliseconds(times, units, frequency):
-    "How many ms a unit of the timestamps `times` (n,) is: as `units` has it, else what fits the sampling `frequency` best. ValueError where they contradict by more than 10 %."
+    """How many ms a unit of the timestamps `times` (n,) is: as `units` has it, else what fits the sampling
+    `frequency` best. ValueError where they contradict by more than 10 %."""
     if len(times) < 2: return UNITS[units or "s"]
-    steps = [max(s, 1e-12)*frequency/1000 for s in (np.median(np.diff(times)), (times[-1] - times[0])/(len(times) - 1))]   # by the frequency: 1/ms of a unit
+    # by the frequency: 1/ms of a unit
+    steps = [max(s, 1e-12)*frequency/1000 for s in (np.median(np.diff(times)), (times[-1] - times[0])/(len(times) - 1))]
     off = lambda ms: min(abs(np.log(s*ms)) for s in steps)       # gaps spoil the mean, times with few digits the median
     ms = UNITS[units] if units else min(UNITS.values(), key=off)
     if off(ms) <= np.log(1.1): return ms
     seen = 1000/(np.median(np.diff(times))*ms) if np.median(np.diff(times)) > 0 else np.inf
-    raise ValueError(f"SamplingFrequency is {frequency:g} Hz, but the timestamps ({units or 'of no said unit'}) step as at {seen:.4g} Hz; correct the one that is wrong in the JSON file")
+    raise ValueError(f"SamplingFrequency is {frequency:g} Hz, but the timestamps ({units or 'of no said unit'}) step "
+                     f"as at {seen:.4g} Hz; correct the one that is wrong in the JSON file")
 
 def bids_table(path, names=None):
-    "DataFrame of text from the BIDS table `path`; `names`: its columns, if they do not stand in it. ValueError if it is none."
+    """DataFrame of text from the BIDS table `path`; `names`: its columns, if they do not stand in it. ValueError if
+    it is none."""
     try: return pd.read_csv(path, sep="\t", names=names, dtype=str, keep_default_na=False)
     except (ValueError, EOFError, OSError) as e: raise ValueError(f"{path}: cannot be read as a table ({e})") from None
 
 def bids_events(path, first, start, ms):
-    "[(file, time in ms, text)] of the events of the BIDS recording `path`: `first` sample in ms, `start` of the recording in s, timestamps of `ms` each."
+    """[(file, time in ms, text)] of the events of the BIDS recording `path`: `first` sample in ms, `start` of the
+    recording in s, timestamps of `ms` each."""
     stem, events, shown = path.name.split(".")[0].rsplit("_", 1)[0], [], shown_file(path)
     own = path.with_name(f"{stem}_physioevents.tsv.gz")
     seconds = lambda s: first + (float(s) - start)*1000
     if own.is_file():
         said = sidecar(own)
         at = (lambda t: float(t)*ms) if said.get("OnsetSource") == "timestamp" else seconds
-        events += [(own, at(e["onset"]), e["message"]) for e in bids_table(own, said.get("Columns")).to_dict("records") if not unsaid(e.get("message"))]
+        events += [(own, at(e["onset"]), e["message"]) for e in bids_table(own, said.get("Columns")).to_dict("records")
+                   if not unsaid(e.get("message"))]
     rows = bids_table(shown).to_dict("records") if shown.is_file() else []
     rows = sorted((e for e in rows if not unsaid(e.get("stim_file"))), key=lambda e: float(e["onset"]))
     for e, after in zip(rows, [*rows[1:], dict(onset="inf")]):
         events.append((shown, seconds(e["onset"]), f"image_on {e['stim_file']}"))
         off = np.inf if unsaid(e["duration"]) else float(e["onset"]) + float(e["duration"])
-        if off < np.inf and off <= float(after["onset"]) + 1e-9: events.append((shown, seconds(off), "image_off"))   # else the next image ends it
+        # else the next image ends it
+        if off < np.inf and off <= float(after["onset"]) + 1e-9: events.append((shown, seconds(off), "image_off"))
     return events
 
 # %% ../../nbs/04a_recordings.ipynb #1907d335
 EYES = ("left", "right", "cyclopean")
 
 def eye_of(path, said=None):
-    "Which eye the BIDS recording `path` is of: as `RecordedEye` has it, else the name's `recording-…`; \"\" if neither says."
+    """Which eye the BIDS recording `path` is of: as `RecordedEye` has it, else the name's `recording-…`; "" if
+    neither says."""
     eye = (sidecar(path) if said is None else said).get("RecordedEye")
     if isinstance(eye, list) and len(eye) == 1: eye = eye[0]
     if isinstance(eye, str) and eye.strip().lower() in EYES: return eye.strip().lower()
     return next((p[10:].lower() for p in path.name.split(".")[0].split("_") if p.startswith("recording-")), "")
 
 def eye_columns(rows, columns, said, eye, path):
-    """({ours: name of its column, or None}, the eye) of a BIDS recording with these `columns`. Of two eyes in one file the asked `eye` is taken,
-    else that with more numbers. ValueError if the asked one is not to be told."""
+    """({ours: name of its column, or None}, the eye) of a BIDS recording with these `columns`. Of two eyes in one file
+    the asked `eye` is taken, else that with more numbers. ValueError if the asked one is not to be told."""
     known = {ours: next((n for n in names if n in columns), None) for ours, names in COLUMNS.items()}
-    if not (known["x"] or "").startswith("eye1_") or "eye2_x_coordinate" not in columns: return known, eye_of(path, said)
-    second = known | {c: n for c, n in ((c, (known[c] or "").replace("eye1_", "eye2_")) for c in ("x", "y", "pupil")) if n in columns}
+    if not (known["x"] or "").startswith("eye1_") or "eye2_x_coordinate" not in columns:
+        return known, eye_of(path, said)
+    second = (known | {c: n for c, n in ((c, (known[c] or "").replace("eye1_", "eye2_")) for c in ("x", "y", "pupil"))
+                       if n in columns})
     both = said.get("RecordedEye")
     names = [str(e).lower() for e in both] if isinstance(both, list) and len(both) == 2 else ["eye1", "eye2"]
-    if eye and eye not in names: raise ValueError(f"{path}: the {eye} eye is not to be told; its eyes are {' and '.join(names)}. Give one of these as eye=")
+    if eye and eye not in names:
+        raise ValueError(f"{path}: the {eye} eye is not to be told; its eyes are {' and '.join(names)}. Give one of "
+                         f"these as eye=")
     numbers = [pd.to_numeric(rows[k["x"]], errors="coerce").notna().sum() for k in (known, second)]
     k = names.index(eye) if eye else int(numbers[1] > numbers[0])
     return (known, second)[k], names[k]
 
 def bids_header(text, path):
-    "(What the JSON files of the BIDS recording say, its columns, its frequency in Hz, its start in s). ValueError for what is missing or cannot be."
+    """(What the JSON files of the BIDS recording say, its columns, its frequency in Hz, its start in s). ValueError
+    for what is missing or cannot be."""
     said = sidecar(path)
-    if "SamplingFrequency" not in said: raise ValueError(f"{path}: no SamplingFrequency in a JSON file of its name; BIDS keeps what the columns mean there")
+    if "SamplingFrequency" not in said:
+        raise ValueError(f"{path}: no SamplingFrequency in a JSON file of its name; BIDS keeps what the columns mean "
+                         f"there")
     rate = figures(said, "SamplingFrequency", 1, .1, 1e5, path, "Hz")
-    if rate is None: raise ValueError(f"{path}: its SamplingFrequency is {said['SamplingFrequency']!r}, not a number of Hz")
+    if rate is None:
+        raise ValueError(f"{path}: its SamplingFrequency is {said['SamplingFrequency']!r}, not a number of Hz")
     start = figures(said, "StartTime", 1, -1e9, 1e9, path, "s") or [0.]
     system = said.get("SampleCoordinateSystem", "gaze-on-screen")
     if system != "gaze-on-screen": raise ValueError(f"{path}: coordinates are {system}, not gaze-on-screen")
     columns = said.get("Columns") or text.split("\n", 1)[0].rstrip("\r").split("\t")
-    if not isinstance(columns, list) or not all(isinstance(c, str) for c in columns): raise ValueError(f"{path}: Columns in its JSON files is no list of names")
+    if not isinstance(columns, list) or not all(isinstance(c, str) for c in columns):
+        raise ValueError(f"{path}: Columns in its JSON files is no list of names")
     return said, columns, rate[0], start[0]
 
 def units_of(said, column):
@@ -358,25 +418,40 @@ def units_of(said, column):
     about = said.get(column)
     return about.get("Units") if isinstance(about, dict) else None
 
+def check_positions(said, columns, known, path):
+    "`ValueError` where the BIDS recording `path` has no column of positions, or they are not in screen pixels."
+    for c in "xy":
+        if not known[c] and "Columns" not in said:
+            raise ValueError(f"{path}: its JSON file names no Columns, and line 1 is no header")
+        if not known[c]: raise ValueError(f"{path}: no column {COLUMNS[c][0]!r}{suggest(COLUMNS[c][0], columns)}")
+        if (units := units_of(said, known[c]) or "pixel") not in ("pixel", "pixels", "px"):
+            raise ValueError(f"{path}: {known[c]} in {units}; only screen pixels can be read")
+
+def bids_times(rows, column, said, rate, path):
+    "(Times of `rows`, ms of their unit): those of `column`, or counted at `rate` Hz where there is none."
+    times = pd.to_numeric(rows[column], errors="coerce") if column else pd.Series(np.arange(len(rows))/rate)
+    try:
+        unit = unit_of_time(units_of(said, column)) if column else "s"
+        return times, milliseconds(times.dropna().to_numpy(), unit, rate)
+    except ValueError as e: raise ValueError(f"{path}: {e}") from None
+
 def read_bids(text, path, gaze, problems, eye=None):
-    """(Samples, messages) of a BIDS recording, as DataFrames of text; `gaze` does not matter. `eye`: of a file with both, see `eye_columns`;
-    which one it is stands in the samples' `attrs`.
-    ValueError if its JSON file is missing, says that these are not screen pixels, or another frequency than the timestamps."""
+    """(Samples, messages) of a BIDS recording, as DataFrames of text; `gaze` does not matter. `eye`: of a file with
+    both, see `eye_columns`; which one it is stands in the samples' `attrs`.
+    ValueError if its JSON file is missing, says that these are not screen pixels, or another frequency than the
+    timestamps."""
     said, columns, rate, start = bids_header(text, path)
     rows = bids_rows(text, columns, path, problems)
     known, which = eye_columns(rows, columns, said, eye, path)
-    for c in "xy":
-        if not known[c] and "Columns" not in said: raise ValueError(f"{path}: its JSON file names no Columns, and line 1 is no header")
-        if not known[c]: raise ValueError(f"{path}: no column {COLUMNS[c][0]!r}{suggest(COLUMNS[c][0], columns)}")
-        if (units := units_of(said, known[c]) or "pixel") not in ("pixel", "pixels", "px"): raise ValueError(f"{path}: {known[c]} in {units}; only screen pixels can be read")
-    times = pd.to_numeric(rows[known["time"]], errors="coerce") if known["time"] else pd.Series(np.arange(len(rows))/rate)
-    try: ms = milliseconds(times.dropna().to_numpy(), unit_of_time(units_of(said, known["time"])) if known["time"] else "s", rate)
-    except ValueError as e: raise ValueError(f"{path}: {e}") from None
-    out = {"line": rows["line"], "timestamp": "", "time": (times*ms).astype(str), "fix": "", "state": "", "x": rows[known["x"]], "y": rows[known["y"]],
+    check_positions(said, columns, known, path)
+    times, ms = bids_times(rows, known["time"], said, rate, path)
+    out = {"line": rows["line"], "timestamp": "", "time": (times*ms).astype(str), "fix": "", "state": "",
+           "x": rows[known["x"]], "y": rows[known["y"]],
            "pupil": rows[known["pupil"]] if known["pupil"] else "nan"}
     first = times.dropna()
     try: events = bids_events(path, float(first.iloc[0]*ms) if len(first) else 0., start, ms)
-    except (KeyError, ValueError) as e: raise ValueError(f"{path}: its events cannot be read ({type(e).__name__}: {e})") from None
+    except (KeyError, ValueError) as e:
+        raise ValueError(f"{path}: its events cannot be read ({type(e).__name__}: {e})") from None
     samples = pd.DataFrame(out, columns=FIELDS, dtype=object)
     samples.attrs["eye"] = which
     return samples, pd.DataFrame([(f.name, "", str(t), m) for f, t, m in events], columns=MESSAGE, dtype=object)
@@ -390,8 +465,10 @@ def numbers(rows, columns, path, problems, needed=()):
     out = rows.copy()
     for c in columns:
         out[c] = pd.to_numeric(rows[c], errors="coerce").astype(float)
-        bad = ~np.isfinite(out[c]) if c in needed else out[c].isna() & ~rows[c].astype(str).str.strip().str.lower().isin(NONE)
-        for k in np.flatnonzero(bad & good): complain(problems, path, rows["line"].iloc[k], f"{c} is {rows[c].iloc[k]!r}, not a number")
+        bad = (~np.isfinite(out[c]) if c in needed else out[c].isna()
+               & ~rows[c].astype(str).str.strip().str.lower().isin(NONE))
+        for k in np.flatnonzero(bad & good):
+            complain(problems, path, rows["line"].iloc[k], f"{c} is {rows[c].iloc[k]!r}, not a number")
         good &= ~bad.to_numpy()
     return out[good].reset_index(drop=True)
 
@@ -400,14 +477,16 @@ def in_order(rows, path, problems, notes):
     latest = rows["time"].cummax().shift(fill_value=-np.inf)
     for k in np.flatnonzero(rows["time"] <= latest):
         line, t, before = rows["line"].iloc[k], rows["time"].iloc[k], latest.iloc[k]
-        complain(*((problems, path, line, f"time runs backwards, {t:.0f} ms after {before:.0f} ms") if t < before else (notes, path, line, f"a second sample at {t:.0f} ms")))
+        complain(*((problems, path, line, f"time runs backwards, {t:.0f} ms after {before:.0f} ms") if t < before
+                   else (notes, path, line, f"a second sample at {t:.0f} ms")))
     return rows[rows["time"] > latest].reset_index(drop=True)
 
 # %% ../../nbs/04a_recordings.ipynb #ab9b1672
 STAMP = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)\.(\d+)")
 
 def wall_clock(stamp):
-    "Wall clock time in ms of a `stamp` such as 2020-01-01 10:00:00.7; digits after the point are whole ms, beyond four a decimal fraction. NaN if it is none."
+    """Wall clock time in ms of a `stamp` such as 2020-01-01 10:00:00.7; digits after the point are whole ms, beyond
+    four a decimal fraction. NaN if it is none."""
     found = STAMP.fullmatch(str(stamp).strip())
     if not found: return np.nan
     try: seconds = (datetime.fromisoformat(f"{found[1]} {found[2]}") - datetime(1970, 1, 1)).total_seconds()
@@ -415,19 +494,27 @@ def wall_clock(stamp):
     return seconds*1000 + (int(found[3]) if len(found[3]) <= 4 else float(f"0.{found[3]}")*1000)
 
 def message_times(messages, rows, path, problems, offset=0.):
-    "DataFrame of `time` (the tracker's, ms) and `text` of `messages`, in order; those with neither time nor clock go to `problems`. `offset`: ms to add."
+    """DataFrame of `time` (the tracker's, ms) and `text` of `messages`, in order; those with neither time nor clock
+    go to `problems`. `offset`: ms to add."""
     known = pd.to_numeric(messages["time"], errors="coerce").to_numpy(float)
     some = rows.iloc[::max(1, len(rows)//200)]
-    shift = np.nanmedian(np.r_[[t - wall_clock(s) for s, t in zip(some["timestamp"], some["time"])], np.nan]) if (some["timestamp"] != "").any() else np.nan
-    times = np.where(np.isfinite(known), known, [wall_clock(s) + shift for s in messages["timestamp"]]) + offset if len(messages) else known
+    shift = (np.nanmedian(np.r_[[t - wall_clock(s) for s, t in zip(some["timestamp"], some["time"])], np.nan])
+             if (some["timestamp"] != "").any() else np.nan)
+    times = (np.where(np.isfinite(known), known, [wall_clock(s) + shift for s in messages["timestamp"]]) + offset
+             if len(messages) else known)
     for line, stamp in messages[["line", "timestamp"]][~np.isfinite(times)].itertuples(index=False):
-        complain(problems, path, line, f"a message without a time; its timestamp {stamp!r} cannot be placed among the samples")
-    return pd.DataFrame({"time": times, "text": messages["text"].to_numpy(object)})[np.isfinite(times)].sort_values("time", kind="stable")
+        complain(problems, path, line,
+                 f"a message without a time; its timestamp {stamp!r} cannot be placed among the samples")
+    return pd.DataFrame({"time": times,
+                         "text": messages["text"].to_numpy(object)})[np.isfinite(times)].sort_values("time",
+            kind="stable")
 
 # %% ../../nbs/04a_recordings.ipynb #26a2fe57
-EMPTY = pd.DataFrame({"time": np.zeros(0), "x": np.zeros(0), "y": np.zeros(0), "pupil": np.zeros(0), "reason": np.zeros(0, object)})
+EMPTY = pd.DataFrame({"time": np.zeros(0), "x": np.zeros(0), "y": np.zeros(0), "pupil": np.zeros(0),
+                      "reason": np.zeros(0, object)})
 
-DATA_VIEWER = dict(CURRENT_FIX_X="x", CURRENT_FIX_Y="y", CURRENT_FIX_DURATION="duration_ms", CURRENT_FIX_START="onset_ms", IMAGE="image")
+DATA_VIEWER = dict(CURRENT_FIX_X="x", CURRENT_FIX_Y="y", CURRENT_FIX_DURATION="duration_ms",
+                   CURRENT_FIX_START="onset_ms", IMAGE="image")
 PEOPLE = ("person", "subject", "participant", "participant_id", "annotator", "observer", "recording_session_label")
 TABLE = re.compile(r"(image|x|y|duration|onset|label)[\s_]*[\[(]?\s*([a-zµμ]*)\s*[\])]?", re.I)
 
@@ -442,7 +529,8 @@ def column_name(text):
     return text, None
 
 def table_rows(path, problems):
-    "(DataFrame of text by line, {time's column: unit}) of a table of fixations; ValueError for a column that is missing or comes twice."
+    """(DataFrame of text by line, {time's column: unit}) of a table of fixations; ValueError for a column that is
+    missing or comes twice."""
     text = content(path)[0]
     head = text.split("\n", 1)[0].rstrip("\r").split("\t")
     if len(head) > 1: rows = bids_rows(text, head, path, problems, "line 1 names").set_index("line")
@@ -459,40 +547,52 @@ def one_of_each(rows, eye, path):
     for c in rows.columns:
         values = [v for v in rows[c].unique() if str(v).strip()]
         if c.lower() in PEOPLE and len(values) > 1:
-            raise ValueError(f"{path}: {len(values)} people in one table ({c}: {', '.join(map(str, values[:3]))} …); write a file for each")
+            raise ValueError(f"{path}: {len(values)} people in one table ({c}: {', '.join(map(str, values[:3]))} …); "
+                             f"write a file for each")
         if c.lower() in ("eye", "eye_used", "recorded_eye") and len(values) > 1:
             known = {str(v).strip().lower(): v for v in values}
             first = next((v for k, v in known.items() if eye and k in (eye, eye[0])), None)
-            if first is None: raise ValueError(f"{path}: fixations of {len(values)} eyes ({c}: {', '.join(known)}); give eye= for the one that counts")
+            if first is None:
+                raise ValueError(f"{path}: fixations of {len(values)} eyes ({c}: {', '.join(known)}); give eye= for "
+                                 f"the one that counts")
             rows = rows[rows[c] == first]
     return rows
 
 def told_unit(said, unit, durations, path):
-    """Unit of the `durations` (n,) of a table, whose header `said` one or None, and the reader `unit` or None. ValueError where they contradict,
-    or where there is none and these cannot be milliseconds."""
-    if said and unit and UNITS[said] != UNITS[unit]: raise ValueError(f"{path}: its header says durations in {said}, but unit={unit!r}; correct the one that is wrong")
+    """Unit of the `durations` (n,) of a table, whose header `said` one or None, and the reader `unit` or None.
+    ValueError where they contradict, or where there is none and these cannot be milliseconds."""
+    if said and unit and UNITS[said] != UNITS[unit]:
+        raise ValueError(f"{path}: its header says durations in {said}, but unit={unit!r}; correct the one that is "
+                         f"wrong")
     found, some = said or unit, durations[durations > 0]
     if not len(some): return found or "ms"
     middle = float(np.median(some))
-    if found and UNITS[found]*middle > 60_000: raise ValueError(f"{path}: half of its fixations last {middle:g} {found} or more, which no fixation does; correct the header or unit=")
+    if found and UNITS[found]*middle > 60_000:
+        raise ValueError(f"{path}: half of its fixations last {middle:g} {found} or more, which no fixation does; "
+                         f"correct the header or unit=")
     if found or (10 <= middle <= 60_000 and some.min() >= 1): return found or "ms"
-    raise ValueError(f"{path}: durations of {some.min():g} to {some.max():g}, half of them below {middle:g}, are no milliseconds. "
+    raise ValueError(f"{path}: durations of {some.min():g} to {some.max():g}, half of them below {middle:g}, are no "
+                     f"milliseconds. "
                      'Name the column duration_s or duration_ms, or give unit="s" or unit="ms"')
 
 def read_fixations(path, setup, problems, unit=None, eye=None):
-    """DataFrame of `image`, `onset`, `offset`, `duration`, `x`, `y`, `label` from a table; rows that are no fixation on the screen go to `problems`.
-    Times in ms; `unit`: that of the table's, if its header does not say. ValueError, see `told_unit`, `one_of_each`."""
+    """DataFrame of `image`, `onset`, `offset`, `duration`, `x`, `y`, `label` from a table; rows that are no fixation
+    on the screen go to `problems`. Times in ms; `unit`: that of the table's, if its header does not say. ValueError,
+    see `told_unit`, `one_of_each`."""
     rows, said = table_rows(path, problems)
     rows = one_of_each(rows, eye, path)
     rows = rows.assign(line=rows.index, **{c: rows.get(c, "") for c in ("onset", "label")})
     rows = numbers(rows, ["x", "y", "duration", "onset"], path, problems, needed=("x", "y", "duration"))
-    if len(rows) and rows[["x", "y"]].abs().max(axis=None) <= 1: raise ValueError(f"{path}: all x and y lie between -1 and 1; these are no screen pixels. Multiply them by the screen's size")
+    if len(rows) and rows[["x", "y"]].abs().max(axis=None) <= 1:
+        raise ValueError(f"{path}: all x and y lie between -1 and 1; these are no screen pixels. Multiply them by the "
+                         f"screen's size")
     found = told_unit(said.get("duration"), unit_of_time(unit), rows["duration"].to_numpy(), path)
     rows["duration"] *= UNITS[found]
     rows["onset"] *= UNITS[said.get("onset") or found]
     off = why_invalid(rows["x"], rows["y"], None, setup) != ""
-    for line in rows["line"][off]: complain(problems, path, line, f"not on the screen of {setup.resolution[0]} × {setup.resolution[1]} pixels")
-    for line in rows["line"][rows["duration"] <= 0]: complain(problems, path, line, f"a fixation that lasts no time")
+    for line in rows["line"][off]:
+        complain(problems, path, line, f"not on the screen of {setup.resolution[0]} × {setup.resolution[1]} pixels")
+    for line in rows["line"][rows["duration"] <= 0]: complain(problems, path, line, "a fixation that lasts no time")
     rows = rows[~off & (rows["duration"] > 0)].assign(offset=rows["onset"] + rows["duration"])
     return rows[["image", "onset", "offset", "duration", "x", "y", "label"]].reset_index(drop=True)
 
@@ -504,7 +604,8 @@ def person_of(path):
     "`sub-…` of the file's name, else of the folder it is in; None without. ValueError where the two differ."
     name = next((p for p in path.name.split(".")[0].split("_") if re.fullmatch("sub-.+", p)), None)
     folder = next((f.name for f in above(path, loose=True) if re.fullmatch("sub-[^_]+", f.name)), None)
-    if name and folder and name != folder: raise ValueError(f"{path}: a file of {name} in the folder of {folder}; one of the names is wrong")
+    if name and folder and name != folder:
+        raise ValueError(f"{path}: a file of {name} in the folder of {folder}; one of the names is wrong")
     return name or folder
 
 def told_apart(text, path):
@@ -514,7 +615,8 @@ def told_apart(text, path):
     if head.split("\t")[:4] == HEADER[:4]: return "eyetribe"
     if re.search(r"_(physio|eyetrack)\.tsv(\.gz)?$", path.name): return "bids"
     if {"x", "y"} <= {column_name(c)[0] for c in re.split("[,\t]", head)}: return "fixations"
-    raise ValueError(f"{path} line 1: not a recording that can be read; it is neither PyTribe's log ({' '.join(HEADER[:4])} …), nor the tracker's JSON, "
+    raise ValueError(f"{path} line 1: not a recording that can be read; it is neither PyTribe's log "
+                     f"({' '.join(HEADER[:4])} …), nor the tracker's JSON, "
                      "nor BIDS (…_physio.tsv.gz), nor a table of fixations (image,x,y,duration)")
 
 def message_file(path, problems):
@@ -523,7 +625,7 @@ def message_file(path, problems):
     for number, line in enumerate(content(path)[0].removesuffix("\n").split("\n"), 1):
         fields = line.rstrip("\r").split("\t")
         if fields[0] == "MSG": rows += message_line(fields, number, path, problems)
-        elif line.strip(): complain(problems, path, number, f"not a message (MSG, timestamp, time, text)")
+        elif line.strip(): complain(problems, path, number, "not a message (MSG, timestamp, time, text)")
     return pd.DataFrame(rows, columns=MESSAGE, dtype=object)
 
 # %% ../../nbs/04a_recordings.ipynb #1d2fe08a
@@ -532,14 +634,21 @@ def note_the_end(text, ended, path, problems, notes):
     last = text.rstrip("\n").count("\n") + 1
     if ended: return
     if text.endswith("\n"): complain(notes, path, last, "the compressed data end early; what came after it is lost")
-    elif problems and problems[-1][0] == f"{path.name} line {last}": notes.add(problems[-1][0], problems.pop()[1] + "; cut off, the file ends within the line")
+    elif problems and problems[-1][0] == f"{path.name} line {last}":
+        notes.add(problems[-1][0], problems.pop()[1] + "; cut off, the file ends within the line")
 
 def assemble(rows, messages, path, setup, problems, notes):
-    "`Recording` of `rows` and `messages` (DataFrames, times of the tracker), with nothing `dropped` yet; ValueError without samples."
-    if not len(rows): raise ValueError(f"{path}: no samples; {[*problems, *notes, ('', 'PyTribe writes them between start_recording and stop_recording')][0][1]}")
+    """`Recording` of `rows` and `messages` (DataFrames, times of the tracker), with nothing `dropped` yet; ValueError
+    without samples."""
+    if not len(rows):
+        known = [*problems, *notes, ("", "PyTribe writes them between start_recording and stop_recording")]
+        raise ValueError(f"{path}: no samples; {known[0][1]}")
     start, tracker = rows["time"].iloc[0], rows["state"].notna().all()
     reason = pd.Series(why_invalid(rows["x"], rows["y"], rows["state"] if tracker else None, setup), dtype=object)
-    if (reason != "").all(): problems.add(path.name, f"{path.name}: none of its {len(rows):,} samples is valid ({', '.join(f'{n:,} {r}' for r, n in reason.value_counts().items())})")
+    if (reason != "").all():
+        problems.add(path.name,
+                     f"{path.name}: none of its {len(rows):,} samples is valid "
+                     f"({', '.join(f'{n:,} {r}' for r, n in reason.value_counts().items())})")
     samples = rows[["x", "y", "pupil"]].where(reason == "", np.nan).assign(reason=reason)
     samples.insert(0, "time", rows["time"] - start)
     if tracker: samples["fix"] = rows["fix"] == 1
@@ -548,23 +657,29 @@ def assemble(rows, messages, path, setup, problems, notes):
 
 # %% ../../nbs/04a_recordings.ipynb #f215fa67
 def placed(rows, path, setup, origin):
-    "`rows` of a BIDS recording with `x`, `y` from the top left; ValueError where they cannot be pixels from the origin that is said, or from any."
+    """`rows` of a BIDS recording with `x`, `y` from the top left; ValueError where they cannot be pixels from the
+    origin that is said, or from any."""
     xy = rows[["x", "y"]]
     if xy.notna().any(axis=None) and xy.abs().max(axis=None) <= 1 and np.ptp(xy.to_numpy()[xy.notna().to_numpy()]) > 0:
-        raise ValueError(f"{path}: all x and y lie between -1 and 1; these are no screen pixels. Multiply them by the screen's resolution")
+        raise ValueError(f"{path}: all x and y lie between -1 and 1; these are no screen pixels. Multiply them by the "
+                         f"screen's resolution")
     start = origin_of(path, origin)
     if origin is None and unsaid(presentation(path).get("ScreenOrigin")) and (negative := (xy < 0).mean().max()) > .25:
-        raise ValueError(f"{path}: {negative:.0%} of x or y are negative, so 0, 0 is not the top left, and no ScreenOrigin is said; give origin=, one of {', '.join(ORIGINS)}")
+        raise ValueError(f"{path}: {negative:.0%} of x or y are negative, so 0, 0 is not the top left, and no "
+                         f"ScreenOrigin is said; give origin=, one of {', '.join(ORIGINS)}")
     x, y = from_top_left(rows["x"], rows["y"], start, setup.resolution)
     return rows.assign(x=x, y=y)
 
-def read(path, format=None, setup=None, gaze="raw", messages=None, clock_offset=0., on_bad="error", eye=None, unit=None, origin=None) -> Recording:
+def read(path, format=None, setup=None, gaze="raw", messages=None, clock_offset=0., on_bad="error", eye=None, unit=None,
+         origin=None) -> Recording:
     """The `Recording` in the file `path`. `format`: one of FORMATS, None tells by the content.
 
-    `setup` has the resolution of the screen; None: as the recording says, else the study's. `gaze`: raw, or avg for the tracker's smoothing (The Eye Tribe).
-    `messages`: a file of MSG lines to merge, placed by the wall clock, `clock_offset` ms later. `eye`: of a file with two. `unit`: of durations in a table
-    that does not say. `origin`: one of ORIGINS, where BIDS leaves it open. `on_bad`: error, or skip, which leaves out what cannot be used, warns,
-    and lists it in `.dropped`. FileNotFoundError, ValueError with file and line, or where recording and `setup` contradict."""
+    `setup` has the resolution of the screen; None: as the recording says, else the study's. `gaze`: raw, or avg for
+    the tracker's smoothing (The Eye Tribe). `messages`: a file of MSG lines to merge, placed by the wall clock,
+    `clock_offset` ms later. `eye`: of a file with two. `unit`: of durations in a table that does not say. `origin`:
+    one of ORIGINS, where BIDS leaves it open. `on_bad`: error, or skip, which leaves out what cannot be used, warns,
+    and lists it in `.dropped`. FileNotFoundError, ValueError with file and line, or where recording and `setup`
+    contradict."""
     path, problems, notes = Path(path), Problems(), Problems()
     problems.settle(on_bad, "recording")
     if gaze not in ("raw", "avg"): raise ValueError(f"gaze must be raw or avg, got {gaze!r}")
@@ -575,17 +690,21 @@ def read(path, format=None, setup=None, gaze="raw", messages=None, clock_offset=
     if format == "fixations":
         table = read_fixations(path, setup or Setup(), problems, unit, eye)
         return Recording(EMPTY, EMPTY_MESSAGES, np.nan, problems.settle(on_bad, str(path)), path.name, table, **whose)
-    rows, said = read_bids(text, path, gaze, problems, eye) if format == "bids" else FORMATS[format](text, path, gaze, problems)
+    rows, said = (read_bids(text, path, gaze, problems, eye) if format == "bids"
+                  else FORMATS[format](text, path, gaze, problems))
     which = rows.attrs.get("eye", "")
     note_the_end(text, ended, path, problems, notes)
     rows["fix"] = rows["fix"].replace({"True": "1", "False": "0"})
-    rows = numbers(rows, ["time", "fix", "state", "x", "y", "pupil"], path, problems, needed=("time",) if format == "bids" else ("time", "fix", "state"))
+    rows = numbers(rows, ["time", "fix", "state", "x", "y", "pupil"], path, problems, needed=("time",)
+                   if format == "bids" else ("time", "fix", "state"))
     rows = in_order(rows, path, problems, notes)
     if format == "bids": whose |= dict(screen=screen_of(path), eye=which)
     here = (setup or Setup()).agreed(whose.get("screen", {}), str(path))
     if format == "bids": rows = placed(rows, path, here, origin)
     timed = message_times(said, rows, path, problems)
-    if messages: timed = pd.concat([timed, message_times(message_file(messages, problems), rows, messages, problems, clock_offset)])
+    if messages:
+        timed = pd.concat([timed, message_times(message_file(messages, problems), rows, messages, problems,
+                                                clock_offset)])
     found = assemble(rows, timed, path, here, problems, notes)
     if on_bad == "error": problems.settle(on_bad, str(path))
     return replace(found, dropped=Problems([*problems, *notes]).settle("skip", str(path)), **whose)
@@ -593,9 +712,10 @@ def read(path, format=None, setup=None, gaze="raw", messages=None, clock_offset=
 # %% ../../nbs/04a_recordings.ipynb #9816bede
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One image, looked at once. `onset`, `offset` in ms of the recording; `samples` those between, `rate` of them a second; `label` that was given, or None;
-    `rect` (left, top, width, height) of the image in screen pixels, None where unknown; `complete`: its end is in the recording; `fixations`: see `Recording`;
-    `screen`, `given`: see `Recording`."""
+    """One image, looked at once. `onset`, `offset` in ms of the recording; `samples` those between, `rate` of them a
+    second; `label` that was given, or None; `rect` (left, top, width, height) of the image in screen pixels, None
+    where unknown; `complete`: its end is in the recording; `fixations`: see `Recording`; `screen`, `given`: see
+    `Recording`."""
     image: str
     onset: float
     offset: float
@@ -609,25 +729,32 @@ class Trial:
     given: Setup = None
 
     def viewer(self, setup=None):
-        "`setup` (None: that of reading, or the study's) with the screen that the recording says; the image's place may be unknown."
+        """`setup` (None: that of reading, or the study's) with the screen that the recording says; the image's place
+        may be unknown."""
         return (setup or self.given or Setup()).agreed(self.screen, "the recording")
 
     def setup(self, setup=None):
-        "`viewer`, with the image where the trial had it. ValueError where its size on this screen is not known, or larger than the screen."
+        """`viewer`, with the image where the trial had it. ValueError where its size on this screen is not known, or
+        larger than the screen."""
         here, wanted = self.viewer(setup), setup or self.given or Setup()
         if self.rect is not None: return replace(here, image_corner=self.rect[:2], image_px=self.rect[2])
         default = (wanted.image_px, wanted.resolution) == (Setup.image_px, Setup.resolution)
         remedy = f"give it: setup=Setup(resolution={here.resolution}, image_px=…), its side in screen pixels"
         shown = f"{self.image}: the screen has {here.resolution[0]} × {here.resolution[1]} pixels"
-        if default and here.resolution != Setup.resolution: raise ValueError(f"{shown}, and nothing says how large the image was on it; {remedy}")
-        if here.image_px > min(here.resolution): raise ValueError(f"{shown}, too few for an image of {here.image_px}; {remedy}")
+        if default and here.resolution != Setup.resolution:
+            raise ValueError(f"{shown}, and nothing says how large the image was on it; {remedy}")
+        if here.image_px > min(here.resolution):
+            raise ValueError(f"{shown}, too few for an image of {here.image_px}; {remedy}")
         return here
 
-    def __repr__(self): return f"Trial({self.image}, {self.offset - self.onset:.0f} ms, {len(self.samples)} samples, label {self.label})"
+    def __repr__(self):
+        return (f"Trial({self.image}, {self.offset - self.onset:.0f} ms, {len(self.samples)} samples, label "
+                f"{self.label})")
 
 # %% ../../nbs/04a_recordings.ipynb #1761c94e
 def matches(messages, pattern, group=None):
-    "[(time, the match's `group`)] of the messages that `pattern` matches as a whole. ValueError for a pattern that is none, or lacks the group."
+    """[(time, the match's `group`)] of the messages that `pattern` matches as a whole. ValueError for a pattern that
+    is none, or lacks the group."""
     try: compiled = re.compile(pattern)
     except re.error as e: raise ValueError(f"pattern {pattern!r}: {e}") from None
     if group and group not in compiled.groupindex: raise ValueError(f"pattern {pattern!r} needs a group (?P<{group}>…)")
@@ -635,7 +762,8 @@ def matches(messages, pattern, group=None):
     return [(t, m[group] if group else m[0]) for t, m in found if m]
 
 def ends(messages, onset, offset):
-    "For each message that matches `onset` the time of the first one after it that matches `offset`, before the next onset; None where there is none."
+    """For each message that matches `onset` the time of the first one after it that matches `offset`, before the next
+    onset; None where there is none."""
     out, waiting = [], False
     for t, text in zip(messages["time"], messages["text"]):
         if waiting and re.fullmatch(offset, text): out[-1], waiting = t, False
@@ -643,16 +771,20 @@ def ends(messages, onset, offset):
     return out
 
 def rectangle(text):
-    "(left, top, width, height) from the numbers of an `image_rect` message; ValueError if they are no square on a screen."
+    """(left, top, width, height) from the numbers of an `image_rect` message; ValueError if they are no square on a
+    screen."""
     try: left, top, width, height = map(float, text.split())
-    except ValueError: raise ValueError(f"image_rect {text!r}: wanted left, top, width and height in screen pixels") from None
-    if not (width > 0 and abs(width - height) <= 1): raise ValueError(f"image_rect {text!r}: the image must be a square")
+    except ValueError:
+        raise ValueError(f"image_rect {text!r}: wanted left, top, width and height in screen pixels") from None
+    if not (width > 0 and abs(width - height) <= 1):
+        raise ValueError(f"image_rect {text!r}: the image must be a square")
     return left, top, width, height
 
 @patch
-def trials(self:Recording, onset:str=r"image_on (?P<image>.+)", offset:str="image_off", response:str=r"response (?P<label>.+)") -> list:
-    """The `Trial`s, cut by messages that match `onset` (with a group `image`), `offset`, and `response` (with a group `label`).
-    ValueError where there are none, or all lie beside the recording."""
+def trials(self:Recording, onset:str=r"image_on (?P<image>.+)", offset:str="image_off",
+           response:str=r"response (?P<label>.+)") -> list:
+    """The `Trial`s, cut by messages that match `onset` (with a group `image`), `offset`, and `response` (with a group
+    `label`). ValueError where there are none, or all lie beside the recording."""
     if self.parts: return [t for part in self.parts for t in part.trials(onset, offset, response)]
     if self.fixations is not None: return [replace(t, given=self.given) for t in table_trials(self.fixations)]
     starts, answers = matches(self.messages, onset, "image"), matches(self.messages, response, "label")
@@ -660,43 +792,55 @@ def trials(self:Recording, onset:str=r"image_on (?P<image>.+)", offset:str="imag
     places = [(t, rectangle(r)) for t, r in matches(self.messages, "image_rect (?P<rect>.+)", "rect")]
     if not starts:
         texts = ", ".join(map(repr, self.messages["text"].unique()[:5])) or "none"
-        raise ValueError(f"{self.source}: no message matches {onset!r}, so it cannot be cut into trials; its messages: {texts}. Give a pattern for yours, or merge a file with messages=")
+        raise ValueError(f"{self.source}: no message matches {onset!r}, so it cannot be cut into trials; its "
+                         f"messages: {texts}. Give a pattern for yours, or merge a file with messages=")
     time, out = self.samples["time"].to_numpy(), []
     for (on, image), (following, _), off in zip(starts, [*starts[1:], (np.inf, None)], stops):
         end = min(following, time[-1] + 1000/self.rate) if off is None else off
         label = next((a for t, a in answers if on <= t < following), None)
         rect = next((r for t, r in reversed(places) if t <= on), None)
-        out.append(Trial(image, on, end, self.samples[(time >= on) & (time < end)].reset_index(drop=True), self.rate, label, rect, off is not None,
+        out.append(Trial(image, on, end, self.samples[(time >= on) & (time < end)].reset_index(drop=True), self.rate,
+                         label, rect, off is not None,
                          screen=self.screen, given=self.given))
     if all(t.offset < time[0] or t.onset > time[-1] for t in out):
-        raise ValueError(f"{self.source}: none of its {len(out)} trials, {out[0].onset/1000:.3f} to {out[-1].offset/1000:.3f} s after its first sample, lies within it; "
-                         f"it ends at {time[-1]/1000:.3f} s. Do the events count from another start, or in another unit?")
+        raise ValueError(f"{self.source}: none of its {len(out)} trials, {out[0].onset/1000:.3f} to "
+                         f"{out[-1].offset/1000:.3f} s after its first sample, lies within it; it ends at "
+                         f"{time[-1]/1000:.3f} s. Do the events count from another start, or in another unit?")
     return out
 
 def table_trials(fixations):
     "`Trial`s of a table of fixations, one an image, in order."
     label = lambda t: next((l for l in t["label"] if l), None)
-    return [Trial(image, t["onset"].min(), t["offset"].max(), EMPTY, np.nan, label(t), fixations=t.drop(columns=["image", "label"]).reset_index(drop=True))
+    return [Trial(image, t["onset"].min(), t["offset"].max(), EMPTY, np.nan, label(t),
+                  fixations=t.drop(columns=["image", "label"]).reset_index(drop=True))
             for image, t in fixations.groupby("image", sort=False)]
 
 # %% ../../nbs/04a_recordings.ipynb #b1d5000d
 def joined(parts) -> Recording:
-    "One `Recording` of the `parts` of one person, in their order; times go on after a second without samples. A single one stays as it is."
+    """One `Recording` of the `parts` of one person, in their order; times go on after a second without samples. A
+    single one stays as it is."""
     parts = [q for p in parts for q in (p.parts or (p,))]
     if len(parts) == 1: return parts[0]
     moved, start = [], 0.
     for p in parts:
-        later = lambda t, columns: t.assign(**{c: t[c] + start for c in columns})
+        def later(t, columns, start=start): return t.assign(**{c: t[c] + start for c in columns})
         fixations = None if p.fixations is None else later(p.fixations, ["onset", "offset"])
-        moved.append(replace(p, samples=later(p.samples, ["time"]), messages=later(p.messages, ["time"]), fixations=fixations))
+        moved.append(replace(p, samples=later(p.samples, ["time"]), messages=later(p.messages, ["time"]),
+                             fixations=fixations))
         last = moved[-1].samples["time"] if fixations is None else fixations["offset"]
         start = max(start, float(last.max())) + 1000 if last.notna().any() else start
-    def both(name): return pd.concat([getattr(p, name) for p in moved if getattr(p, name) is not None and len(getattr(p, name))] or [getattr(moved[0], name)], ignore_index=True)
+    def both(name):
+        return pd.concat([getattr(p, name) for p in moved if getattr(p, name) is not None and len(getattr(p, name))]
+                         or [getattr(moved[0], name)], ignore_index=True)
     tables = {p.fixations is None for p in parts}
-    if len(tables) > 1: raise ValueError(f"{parts[0].person or parts[0].annotator}: samples in one file and fixations in another; keep one kind a person")
+    if len(tables) > 1:
+        raise ValueError(f"{parts[0].person or parts[0].annotator}: samples in one file and fixations in another; "
+                         f"keep one kind a person")
     screen = parts[0].screen if all(p.screen == parts[0].screen for p in parts) else {}
-    return replace(parts[0], samples=both("samples"), messages=both("messages"), rate=float(np.mean([p.rate for p in parts])), dropped=both("dropped"),
-                   source=" + ".join(p.source for p in parts), fixations=both("fixations") if tables == {False} else None, screen=screen, parts=tuple(parts))
+    return replace(parts[0], samples=both("samples"), messages=both("messages"),
+                   rate=float(np.mean([p.rate for p in parts])), dropped=both("dropped"),
+                   source=" + ".join(p.source for p in parts), fixations=both("fixations") if tables == {False}
+                   else None, screen=screen, parts=tuple(parts))
 
 # %% ../../nbs/04a_recordings.ipynb #b30f7cb2
 @patch(as_prop=True)
@@ -707,12 +851,16 @@ def simulated(self:Recording) -> bool:
 @patch(as_prop=True)
 def annotator(self:Recording) -> str:
     "The person of BIDS, else the last `annotator` that the messages name, else the file's name up to its first point."
-    return self.person or ([self.source.split(".")[0]] + [a for _, a in matches(self.messages, "annotator (?P<name>.+)", "name")])[-1]
+    return (self.person
+            or ([self.source.split(".")[0]] + [a for _,
+                                               a in matches(self.messages, "annotator (?P<name>.+)", "name")])[-1])
 
 @patch
 def report(self:Recording) -> dict:
     "How much of the recording is gaze: shares of samples by reason, gaps, messages, lines that were dropped."
     s, gaps = self.samples, self.gaps
     shares = {r: float((s["reason"] == r).mean()) for r in ("", *REASONS)}
-    return dict(annotator=self.annotator + " (SIMULATED)"*self.simulated, seconds=float(s["time"].iloc[-1]/1000) if len(s) else 0., rate_hz=self.rate, samples=len(s), valid=shares.pop(""), **shares,
-                gaps=len(gaps), longest_gap_ms=float(gaps["duration"].max()) if len(gaps) else 0., messages=len(self.messages), dropped_lines=len(self.dropped))
+    return dict(annotator=self.annotator + " (SIMULATED)"*self.simulated, seconds=float(s["time"].iloc[-1]/1000)
+                if len(s) else 0., rate_hz=self.rate, samples=len(s), valid=shares.pop(""), **shares,
+                gaps=len(gaps), longest_gap_ms=float(gaps["duration"].max()) if len(gaps)
+                else 0., messages=len(self.messages), dropped_lines=len(self.dropped))

@@ -2,12 +2,12 @@
 
 # %% auto #0
 __all__ = ['ANNOTATORS', 'NEAREST', 'SHORTEST', 'LONGEST', 'STARTED', 'TRACKER_CLOCK', 'Annotator', 'places', 'shares',
-           'saccade_ms', 'stay', 'scan_path', 'session', 'answer', 'eye', 'Tracker', 'states', 'track', 'clock',
-           'sample_lines', 'log_text', 'known_fixations', 'simulate', 'Study', 'study']
+           'saccade_ms', 'stay', 'scan_path', 'session', 'course', 'answer', 'eye', 'Tracker', 'states', 'track',
+           'clock', 'sample_lines', 'log_text', 'known_fixations', 'simulate', 'Study', 'simulated_study']
 
 # %% ../../nbs/04c_simulation.ipynb #e97ddb38
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,9 +22,9 @@ from ..reproducibility import rng
 # %% ../../nbs/04c_simulation.ipynb #825e1cf6
 @dataclass(frozen=True)
 class Annotator:
-    """A simulated viewer. `eyes`, `nose`, `mouth`, `units` (all active action units together), `elsewhere`: relative frequencies of being looked at;
-    `duration`: median of fixations in ms, `spread` of its logarithm; `landing`: how far saccades miss, degrees on each axis; `fixations` on an image, on average;
-    `accuracy`: share of right answers."""
+    """A simulated viewer. `eyes`, `nose`, `mouth`, `units` (all active action units together), `elsewhere`: relative
+    frequencies of being looked at; `duration`: median of fixations in ms, `spread` of its logarithm; `landing`: how
+    far saccades miss, degrees on each axis; `fixations` on an image, on average; `accuracy`: share of right answers."""
     name: str
     eyes: float = 4.
     nose: float = 2.
@@ -44,16 +44,19 @@ ANNOTATORS = (Annotator("simulated-1", eyes=6, nose=1.5, mouth=2, units=2.5),
 
 # %% ../../nbs/04c_simulation.ipynb #ed59e2d3
 def places(landmarks, masks):
-    "{region: (n, 2) points in image pixels}: eyes, nose and mouth from `landmarks` (68, 2), action units from `masks` (14, H, W)."
+    """{region: (n, 2) points in image pixels}: eyes, nose and mouth from `landmarks` (68, 2), action units from
+    `masks` (14, H, W)."""
     mean = lambda ids: landmarks[[*ids]].mean(0, keepdims=True).astype(float)
-    out = {"left eye": mean(range(36, 42)), "right eye": mean(range(42, 48)), "nose": mean((29, 30, 33)), "mouth": mean(range(48, 68))}
+    out = {"left eye": mean(range(36, 42)), "right eye": mean(range(42, 48)), "nose": mean((29, 30, 33)),
+           "mouth": mean(range(48, 68))}
     return out | {f"AU{u}": np.argwhere(m)[:, ::-1].astype(float) for u, m in zip(ACTION_UNITS, masks) if m.any()}
 
 def shares(places, annotator):
     "{region: share of the looks} for an annotator's habits."
     units = [r for r in places if r.startswith("AU")]
     a = annotator
-    weights = {"left eye": a.eyes/2, "right eye": a.eyes/2, "nose": a.nose, "mouth": a.mouth, "elsewhere": a.elsewhere} | {u: a.units/len(units) for u in units}
+    weights = ({"left eye": a.eyes/2, "right eye": a.eyes/2, "nose": a.nose, "mouth": a.mouth,
+                "elsewhere": a.elsewhere} | {u: a.units/len(units) for u in units})
     total = sum(weights.values())
     return {r: w/total for r, w in weights.items()}
 
@@ -68,7 +71,8 @@ def stay(annotator, g):
     return ms
 
 def scan_path(places, annotator, setup, size, g):
-    "[(region, x, y, ms)] in screen pixels: what `annotator` fixates on an image of `size` pixels, shown as in `setup`, coming from its middle."
+    """[(region, x, y, ms)] in screen pixels: what `annotator` fixates on an image of `size` pixels, shown as in
+    `setup`, coming from its middle."""
     share, here, out = shares(places, annotator), setup.to_screen([(size - 1)/2]*2, size), []
     miss = float(setup.to_pixels(annotator.landing))
     for _ in range(max(2, g.poisson(annotator.fixations))):
@@ -83,30 +87,43 @@ def scan_path(places, annotator, setup, size, g):
 
 # %% ../../nbs/04c_simulation.ipynb #5bbf263c
 def session(images, annotator, setup, seed):
-    """(Fixations, trials, messages) of an annotator who labels all `images`, a Corpus with `landmarks` and `action_units`.
+    """(Fixations, trials, messages) of an annotator who labels all `images`, a Corpus with `landmarks` and
+    `action_units`.
 
-    Fixations: DataFrame `image`, `region`, `onset`, `offset` (ms), `x`, `y` (screen pixels). Trials: DataFrame `image`, `on`, `off`. Messages: [(ms, text)]."""
+    Fixations: DataFrame `image`, `region`, `onset`, `offset` (ms), `x`, `y` (screen pixels). Trials: DataFrame
+    `image`, `on`, `off`. Messages: [(ms, text)]."""
     size, t, stops, shown = images.images.shape[1], 0., [], []
     here = centre = setup.to_screen([(size - 1)/2]*2, size)
-    messages = [(-1., "simulated gaze of no person, from rbdm_nb.gaze.simulation"), (-1., f"annotator {annotator.name}"), (0., "start_recording"),
+    messages = [(-1., "simulated gaze of no person, from rbdm_nb.gaze.simulation"),
+                (-1., f"annotator {annotator.name}"), (0., "start_recording"),
                 (0., "image_rect {:g} {:g} {:g} {:g}".format(*setup.corner, setup.image_px, setup.image_px))]
     for i in map(int, rng(seed, "order", annotator.name).permutation(len(images))):
         name, g = str(images.names[i]), rng(seed, "gaze", annotator.name, i)
         on = t + 1200
-        arrive, leave = (t + g.uniform(200, 300) if stops else 0., on + g.uniform(150, 250))
-        if stops: stops[-1], arrive = (*stops[-1][:3], arrive, *stops[-1][4:]), arrive + float(saccade_ms(setup.angle_between(here, centre)))
+        arrive = t + g.uniform(200, 300) if stops else 0.
+        leave = on + g.uniform(150, 250)
+        if stops:      # the eye rests on the blank screen until it goes back to the middle
+            stops[-1] = (*stops[-1][:3], arrive, *stops[-1][4:])
+            arrive += float(saccade_ms(setup.angle_between(here, centre)))
         stops.append((name, "centre", arrive, leave, *centre))
         here = centre
-        for region, x, y, ms in scan_path(places(images.extras["landmarks"][i], images.extras["action_units"][i]), annotator, setup, size, g):
+        regions = places(images.extras["landmarks"][i], images.extras["action_units"][i])
+        for region, x, y, ms in scan_path(regions, annotator, setup, size, g):
             arrive = leave + float(saccade_ms(setup.angle_between(here, (x, y))))
             leave, here = arrive + ms, (x, y)
             stops.append((name, region, arrive, leave, x, y))
-        messages += [(t, f"trial_start {name}"), (t + 500, "cross_on"), (t + 700, "cross_off"), (on, f"image_on {name}"),
-                     (leave - g.uniform(0, 100), f"response {answer(images, i, annotator, g)}"), (leave, "image_off")]
+        answered = leave - g.uniform(0, 100)
+        messages += course(name, t, on, answered, leave, answer(images, i, annotator, g))
         shown.append((name, on, leave))
         t = leave + 17
     messages.append((t, "stop_recording"))
-    return pd.DataFrame(stops, columns=["image", "region", "onset", "offset", "x", "y"]), pd.DataFrame(shown, columns=["image", "on", "off"]), messages
+    return (pd.DataFrame(stops, columns=["image", "region", "onset", "offset", "x", "y"]),
+            pd.DataFrame(shown, columns=["image", "on", "off"]), messages)
+
+def course(name, start, on, answered, off, label) -> list:
+    "Messages of a trial with image `name` from `start` (ms): blank, cross, blank, the image from `on` to `off`."
+    return [(start, f"trial_start {name}"), (start + 500, "cross_on"), (start + 700, "cross_off"),
+            (on, f"image_on {name}"), (answered, f"response {label}"), (off, "image_off")]
 
 def answer(images, i, annotator, g):
     "Name of the class that the annotator gives to image `i`."
@@ -126,7 +143,8 @@ def eye(fixations, times):
 # %% ../../nbs/04c_simulation.ipynb #94341d48
 @dataclass(frozen=True)
 class Tracker:
-    "A simulated eye tracker: `rate` Hz, `noise` (degrees on each axis), `drift` (degrees on each axis after a minute), `blinks` and `losses` of the eyes (a minute), `dropped` (share of the samples)."
+    """A simulated eye tracker: `rate` Hz, `noise` (degrees on each axis), `drift` (degrees on each axis after a
+    minute), `blinks` and `losses` of the eyes (a minute), `dropped` (share of the samples)."""
     rate: float = 60.
     noise: float = .3
     drift: float = .3
@@ -135,24 +153,32 @@ class Tracker:
     dropped: float = .002
 
 def states(times, tracker, g):
-    "(n,) The Eye Tribe's state bits at `times` (ms): eyes not seen in blinks of 100 to 250 ms, nothing in losses of 400 to 1500 ms."
+    """(n,) The Eye Tribe's state bits at `times` (ms): eyes not seen in blinks of 100 to 250 ms, nothing in losses of
+    400 to 1500 ms."""
     state = np.full(len(times), STATES["gaze"] | STATES["eyes"] | STATES["presence"])
-    for a_minute, bits, shortest, longest in ((tracker.blinks, STATES["presence"], 100, 250), (tracker.losses, STATES["lost"], 400, 1500)):
+    for a_minute, bits, shortest, longest in ((tracker.blinks, STATES["presence"], 100, 250),
+                                              (tracker.losses, STATES["lost"], 400, 1500)):
         n = g.poisson(a_minute*times[-1]/60000)
-        for on, ms in zip(g.uniform(0, times[-1], n), g.uniform(shortest, longest, n)): state[(times >= on) & (times < on + ms)] = bits
+        for on, ms in zip(g.uniform(0, times[-1], n), g.uniform(shortest, longest, n)):
+            state[(times >= on) & (times < on + ms)] = bits
     return state
 
 def track(fixations, until, setup, tracker, seed, name):
-    "DataFrame of what the tracker says up to `until` ms: `time`, `state`, `fix`, `rawx`, `rawy`, `avgx`, `avgy`, `psize`; positions 0 where the eyes are not seen."
+    """DataFrame of what the tracker says up to `until` ms: `time`, `state`, `fix`, `rawx`, `rawy`, `avgx`, `avgy`,
+    `psize`; positions 0 where the eyes are not seen."""
     g, degree = rng(seed, "tracker", name), float(setup.to_pixels(1))
     times = np.arange(0, until, 1000/tracker.rate)
-    state, walk, noise = states(times, tracker, g), g.normal(size=(len(times), 2)).cumsum(0)/np.sqrt(60*tracker.rate), g.normal(size=(len(times), 2))
+    state = states(times, tracker, g)
+    walk = g.normal(size=(len(times), 2)).cumsum(0)/np.sqrt(60*tracker.rate)
+    noise = g.normal(size=(len(times), 2))
     seen = pd.Series(state & STATES["gaze"] > 0)
-    raw = pd.DataFrame(eye(fixations, times) + degree*(tracker.drift*walk + tracker.noise*noise), columns=["rawx", "rawy"]).where(seen)
+    raw = pd.DataFrame(eye(fixations, times) + degree*(tracker.drift*walk + tracker.noise*noise),
+                       columns=["rawx", "rawy"]).where(seen)
     avg = raw.rolling(3, min_periods=1).mean().where(seen)
     recent = avg.rolling(4)
     fix = (recent.max() - recent.min()).sum(axis=1, skipna=False) <= 1.5*degree
-    out = pd.concat([raw, avg.set_axis(["avgx", "avgy"], axis=1)], axis=1).fillna(0.).round(4).assign(time=np.rint(times).astype(int), state=state, fix=fix & seen)
+    out = pd.concat([raw, avg.set_axis(["avgx", "avgy"], axis=1)], axis=1).fillna(0.).round(4)
+    out = out.assign(time=np.rint(times).astype(int), state=state, fix=fix & seen)
     out["psize"] = np.where(seen, np.round(21 + np.sin(times/9000) + .3*g.normal(size=len(times)), 4), 0.)
     return out[np.r_[True, g.random(len(times) - 1) >= tracker.dropped]].reset_index(drop=True)
 
@@ -170,30 +196,36 @@ def sample_lines(track):
         gone = r.psize == 0
         eye = "\t".join(map(str, (r.rawx, r.rawy, r.avgx, r.avgy, r.psize)))
         left, right = ((0.0, 0.0), (0.0, 0.0)) if gone else ((.42, .36), (.58, .36))
-        yield "\t".join(map(str, (clock(r.time, True), TRACKER_CLOCK + r.time, r.fix, r.state, eye, eye, *left, eye, *right)))
+        yield "\t".join(map(str, (clock(r.time, True), TRACKER_CLOCK + r.time, r.fix, r.state, eye, eye, *left, eye,
+                                  *right)))
 
 def log_text(track, messages):
     "PyTribe's log (text) of the rows of `track` and `messages` [(ms, text)]."
     times, lines = track["time"].to_numpy(), [*sample_lines(track)]
     newest = np.searchsorted(times, [t for t, _ in messages], "right") - 1
-    at = [(k, 1, f"MSG\t{clock(t, False)}\t{TRACKER_CLOCK + times[k] if k >= 0 else ''}\t{text}") for k, (t, text) in zip(newest, messages)]
+    at = [(k, 1, f"MSG\t{clock(t, False)}\t{TRACKER_CLOCK + times[k] if k >= 0 else ''}\t{text}")
+          for k, (t, text) in zip(newest, messages)]
     rows = sorted([*((k, 0, line) for k, line in enumerate(lines)), *at], key=lambda row: row[:2])
     return "\n".join(["\t".join(HEADER), *(line for _, _, line in rows)]) + "\n"
 
 # %% ../../nbs/04c_simulation.ipynb #2350ebab
 def known_fixations(stops, shown, samples, rate):
-    "DataFrame `image`, `region`, `onset`, `offset`, `duration`, `x`, `y`, `seen`: the `stops` of the eye within the trials `shown`, `seen` in the valid `samples`."
+    """DataFrame `image`, `region`, `onset`, `offset`, `duration`, `x`, `y`, `seen`: the `stops` of the eye within the
+    trials `shown`, `seen` in the valid `samples`."""
     known = stops.merge(shown, on="image")
     known["onset"], known["offset"] = known["onset"].clip(lower=known["on"]), known["offset"].clip(upper=known["off"])
     known["duration"] = known["offset"] - known["onset"]
     valid = samples["time"].to_numpy()[(samples["reason"] == "").to_numpy()]
     counted = np.searchsorted(valid, known["offset"]) - np.searchsorted(valid, known["onset"])
-    return known.assign(seen=np.minimum(1, counted*1000/rate/known["duration"]))[["image", "region", "onset", "offset", "duration", "x", "y", "seen"]]
+    return known.assign(seen=np.minimum(1, counted*1000/rate/known["duration"]))[["image", "region", "onset", "offset",
+            "duration", "x", "y", "seen"]]
 
 def simulate(images, annotator, path, setup=Setup(), tracker=Tracker(), seed=0):
-    """(Recording, truth): `annotator` labels `images` (a Corpus with `landmarks` and `action_units`) before `tracker`; PyTribe's log is written to `path` and read back.
+    """(Recording, truth): `annotator` labels `images` (a Corpus with `landmarks` and `action_units`) before `tracker`;
+    PyTribe's log is written to `path` and read back.
 
-    Truth: DataFrame `annotator`, `image`, `region`, `onset`, `offset`, `duration` (ms of the recording), `x`, `y` (screen pixels), `seen` (0 to 1)."""
+    Truth: DataFrame `annotator`, `image`, `region`, `onset`, `offset`, `duration` (ms of the recording), `x`, `y`
+    (screen pixels), `seen` (0 to 1)."""
     stops, shown, messages = session(images, annotator, setup, seed)
     rows = track(stops, shown["off"].iloc[-1] + 17, setup, tracker, seed, annotator.name)
     write_atomic(path, log_text(rows, messages))
@@ -205,19 +237,25 @@ def simulate(images, annotator, path, setup=Setup(), tracker=Tracker(), seed=0):
 # %% ../../nbs/04c_simulation.ipynb #5eda5a63
 @dataclass(frozen=True, eq=False)
 class Study:
-    "SIMULATED annotators on built-in faces: `images` (Corpus), `recordings` {annotator: Recording}, `truth` (DataFrame, see `simulate`), `setup`."
+    """SIMULATED annotators on built-in faces: `images` (Corpus), `recordings` {annotator: Recording}, `truth`
+    (DataFrame, see `simulate`), `setup`."""
     images: Corpus
     recordings: dict
     truth: pd.DataFrame
     setup: Setup
 
-def study(setup=Setup(), n_images=20, annotators=2, seed=0, tracker=Tracker(), folder=None, **options) -> Study:
-    """A simulated study: the first `annotators` of ANNOTATORS (or a tuple of `Annotator`) label `n_images` built-in faces.
+def simulated_study(setup=Setup(), n_images=20, annotators=2, seed=0, tracker=Tracker(), folder=None,
+                    **options) -> Study:
+    """A simulated study: the first `annotators` of ANNOTATORS (or a tuple of `Annotator`) label `n_images` built-in
+    faces.
 
-    `folder`: where the recordings are written, `<annotator>.tsv` (None: they are not kept). `options` go to `rbdm_nb.corpora.synthetic.load`. ValueError for more annotators than there are."""
+    `folder`: where the recordings are written, `<annotator>.tsv` (None: they are not kept). `options` go to
+    `rbdm_nb.corpora.synthetic.load`. ValueError for more annotators than there are."""
     who = ANNOTATORS[:annotators] if isinstance(annotators, int) else tuple(annotators)
-    if isinstance(annotators, int) and not 1 <= annotators <= len(ANNOTATORS): raise ValueError(f"annotators must be from 1 to {len(ANNOTATORS)}, or a tuple of Annotator; got {annotators}")
+    if isinstance(annotators, int) and not 1 <= annotators <= len(ANNOTATORS):
+        raise ValueError(f"annotators must be from 1 to {len(ANNOTATORS)}, or a tuple of Annotator; got {annotators}")
     images = load("synthetic", n=n_images, seed=seed, **dict(split="test") | options)
     with tempfile.TemporaryDirectory() as made:
         both = {a.name: simulate(images, a, Path(folder or made)/f"{a.name}.tsv", setup, tracker, seed) for a in who}
-    return Study(images, {name: r for name, (r, _) in both.items()}, pd.concat([t for _, t in both.values()], ignore_index=True), setup)
+    return Study(images, {name: r for name, (r, _) in both.items()},
+                 pd.concat([t for _, t in both.values()], ignore_index=True), setup)

@@ -15,16 +15,22 @@ from ..project import asset, suggest, write_atomic
 from ..reproducibility import rng
 
 # %% ../../nbs/04e_study.ipynb #2d538674
-COLUMNS = {"run": int, "trial": int, "image": str, "event": str, "time_ms": float, "epoch_ms": float, "key": str, "label": str,
+COLUMNS = {"run": int, "trial": int, "image": str, "event": str, "time_ms": float, "epoch_ms": float, "key": str,
+           "label": str,
            "longest_frame_ms": float, "detail": str}
-PHASES = {"trial_start": "the first blank begins", "cross_on": "the fixation cross appears", "cross_off": "the second blank begins",
+PHASES = {"trial_start": "the first blank begins", "cross_on": "the fixation cross appears",
+          "cross_off": "the second blank begins",
           "image_on": "the first frame with the image", "image_off": "the first frame without it"}
 EVENTS = PHASES | {
-    "run_start": "the annotator began; detail: screen, browser and frame period", "run_end": "the last image is labelled",
-    "stop": "the run was interrupted before its end; detail: why", "advance": "space or click took the image away", "response": "a label was given",
+    "run_start": "the annotator began; detail: screen, browser and frame period",
+                   "run_end": "the last image is labelled",
+    "stop": "the run was interrupted before its end; detail: why", "advance": "space or click took the image away",
+                   "response": "a label was given",
     "ignored": "a press that did nothing; detail: early (no image yet), late (already answered), unknown key",
-    "display": "the window was resized or zoomed during a trial", "hidden": "the page was covered or its tab left", "visible": "and came back"}
-DETAILS = {"run_start": ("fullscreen", "utc_offset_min"), "trial_start": ("image_rect", "fullscreen"), "display": ("image_rect", "fullscreen")}
+    "display": "the window was resized or zoomed during a trial", "hidden": "the page was covered or its tab left",
+                   "visible": "and came back"}
+DETAILS = {"run_start": ("fullscreen", "utc_offset_min"), "trial_start": ("image_rect", "fullscreen"),
+           "display": ("image_rect", "fullscreen")}
 
 # %% ../../nbs/04e_study.ipynb #c5f31e22
 def _value(row, column):
@@ -34,7 +40,8 @@ def _value(row, column):
     if value in (None, "") and column == "longest_frame_ms": return float("nan")
     try: number = float(value)
     except (TypeError, ValueError): number = float("nan")
-    if not np.isfinite(number) or kind is int and number != int(number): raise ValueError(f"{column} is {value!r}, not a {'whole ' if kind is int else ''}number")
+    if not np.isfinite(number) or kind is int and number != int(number):
+        raise ValueError(f"{column} is {value!r}, not a {'whole ' if kind is int else ''}number")
     return kind(number)
 
 def _detail(event) -> dict:
@@ -43,38 +50,50 @@ def _detail(event) -> dict:
     try:
         detail = json.loads(event["detail"])
         place, offset = (np.asarray(detail.get(k, 0), float) for k in ("image_rect", "utc_offset_min"))
-        good = set(needed) <= set(detail) and place.shape == ((4,) if "image_rect" in needed else ()) and abs(offset) < 1440
+        good = (set(needed) <= set(detail) and place.shape == ((4,) if "image_rect" in needed else ())
+                and abs(offset) < 1440)
     except (ValueError, TypeError, AttributeError): good = False
-    if not good: raise ValueError(f"the detail of {event['event']} must be JSON with {', '.join(needed)}; got {event['detail']!r}")
+    if not good:
+        raise ValueError(f"the detail of {event['event']} must be JSON with {', '.join(needed)}; got "
+                         f"{event['detail']!r}")
     return detail
 
 def as_event(row, names=None, classes=None) -> dict:
     """`row`, a mapping of `COLUMNS` to text or numbers, as an event with typed values.
 
-    `names`: the images' names in the order of the trials; `classes`: the labels that exist. `ValueError` says what does not fit."""
-    if set(row) != set(COLUMNS): raise ValueError(f"an event has the columns {', '.join(COLUMNS)}; got {', '.join(map(str, row))}")
+    `names`: the images' names in the order of the trials; `classes`: the labels that exist. `ValueError` says what
+    does not fit."""
+    if set(row) != set(COLUMNS):
+        raise ValueError(f"an event has the columns {', '.join(COLUMNS)}; got {', '.join(map(str, row))}")
     event = {c: _value(row, c) for c in COLUMNS}
     kind, trial, label = event["event"], event["trial"], event["label"]
     if kind not in EVENTS: raise ValueError(f"unknown event {kind!r}{suggest(kind, EVENTS)}")
-    if event["run"] < 1 or trial < 0 or trial == 0 and kind in (*PHASES, "advance", "response"): raise ValueError(f"{kind} in run {event['run']}, trial {trial}; both count from 1")
+    if event["run"] < 1 or trial < 0 or trial == 0 and kind in (*PHASES, "advance", "response"):
+        raise ValueError(f"{kind} in run {event['run']}, trial {trial}; both count from 1")
     if kind in DETAILS: _detail(event)
     if kind == "response" and not label: raise ValueError("a response without a label")
-    if kind == "response" and classes is not None and label not in classes: raise ValueError(f"unknown label {label!r}{suggest(label, classes)}")
+    if kind == "response" and classes is not None and label not in classes:
+        raise ValueError(f"unknown label {label!r}{suggest(label, classes)}")
     if names is not None and trial > len(names): raise ValueError(f"trial {trial} of {len(names)}")
     expected = "" if names is None or not trial else names[trial - 1]
-    if names is not None and event["image"] != expected: raise ValueError(f"trial {trial} shows {expected!r}, not {event['image']!r}; another seed, or other images?")
+    if names is not None and event["image"] != expected:
+        raise ValueError(f"trial {trial} shows {expected!r}, not {event['image']!r}; another seed, or other images?")
     return event
 
 # %% ../../nbs/04e_study.ipynb #ecef5971
 def events_frame(events) -> pd.DataFrame:
-    "Events (dicts of `COLUMNS`) as a frame in the order of run and time; `ValueError` for runs without a start and phases that do not follow each other."
-    frame = pd.DataFrame(events, columns=list(COLUMNS)).astype(COLUMNS).sort_values(["run", "time_ms"], kind="stable", ignore_index=True)
+    """Events (dicts of `COLUMNS`) as a frame in the order of run and time; `ValueError` for runs without a start and
+    phases that do not follow each other."""
+    frame = pd.DataFrame(events, columns=list(COLUMNS)).astype(COLUMNS).sort_values(["run", "time_ms"], kind="stable",
+            ignore_index=True)
     headless = set(frame.run) - set(frame.run[frame.event == "run_start"])
     if headless: raise ValueError(f"run {min(headless)} has no run_start")
     for (run, trial), part in frame[frame.trial > 0].groupby(["run", "trial"]):
         found = [e for e in part.event if e in PHASES]
-        if found != list(PHASES)[:len(found)]: raise ValueError(f"run {run}, trial {trial}: phases {', '.join(found)}; their order is {', '.join(PHASES)}")
-        if "response" in set(part.event) and "image_on" not in found: raise ValueError(f"run {run}, trial {trial}: labelled, but its image was never on")
+        if found != list(PHASES)[:len(found)]:
+            raise ValueError(f"run {run}, trial {trial}: phases {', '.join(found)}; their order is {', '.join(PHASES)}")
+        if "response" in set(part.event) and "image_on" not in found:
+            raise ValueError(f"run {run}, trial {trial}: labelled, but its image was never on")
     return frame
 
 def read_events(path, names=None, classes=None) -> pd.DataFrame:
@@ -87,7 +106,8 @@ def read_events(path, names=None, classes=None) -> pd.DataFrame:
     except ValueError as error: raise ValueError(f"{path}: {error}") from None
 
 # %% ../../nbs/04e_study.ipynb #aee96c72
-TRIALS = ("run", "trial", "image", "label", "key", "response_ms", "label_ms", "blank_ms", "cross_ms", "second_blank_ms", "longest_frame_ms",
+TRIALS = ("run", "trial", "image", "label", "key", "response_ms", "label_ms", "blank_ms", "cross_ms", "second_blank_ms",
+          "longest_frame_ms",
           "ignored", "interrupted", "image_on_epoch_ms")
 
 def _trial(part) -> dict:
@@ -95,26 +115,34 @@ def _trial(part) -> dict:
     first = part.drop_duplicates("event").set_index("event")
     at, answer = first.time_ms, first.loc["response"]
     gone = min(at[k] for k in ("advance", "response") if k in at)
-    spans = dict(response_ms=(gone, "image_on"), label_ms=(at["response"], "image_on"), blank_ms=(at["cross_on"], "trial_start"),
+    spans = dict(response_ms=(gone, "image_on"), label_ms=(at["response"], "image_on"),
+                 blank_ms=(at["cross_on"], "trial_start"),
                  cross_ms=(at["cross_off"], "cross_on"), second_blank_ms=(at["image_on"], "cross_off"))
     return dict(run=answer.run, trial=answer.trial, image=answer.image, label=answer.label, key=answer.key,
-                **{name: end - at[start] for name, (end, start) in spans.items()}, longest_frame_ms=part.longest_frame_ms.max(),
-                ignored=(part.event == "ignored").sum(), interrupted="hidden" in at, image_on_epoch_ms=first.epoch_ms["image_on"])
+                **{name: end - at[start] for name, (end, start) in spans.items()},
+                longest_frame_ms=part.longest_frame_ms.max(),
+                ignored=(part.event == "ignored").sum(), interrupted="hidden" in at,
+                image_on_epoch_ms=first.epoch_ms["image_on"])
 
 def trials(events) -> pd.DataFrame:
     """One row for every labelled image in `events` (a frame, see `events_frame`), in the order of the trials.
 
-    `response_ms`: from the image's first frame to the press that took it away; `label_ms`: to its label; `blank_ms`, `cross_ms`, `second_blank_ms`:
-    how long these were shown; `ignored`: number of presses that did nothing; `interrupted`: the page was hidden meanwhile."""
-    rows = [_trial(part) for _, part in events[events.trial > 0].groupby(["trial", "run"]) if (part.event == "response").any()]
+    `response_ms`: from the image's first frame to the press that took it away; `label_ms`: to its label; `blank_ms`,
+    `cross_ms`, `second_blank_ms`: how long these were shown; `ignored`: number of presses that did nothing;
+    `interrupted`: the page was hidden meanwhile."""
+    rows = [_trial(part) for _, part in events[events.trial > 0].groupby(["trial", "run"])
+            if (part.event == "response").any()]
     return pd.DataFrame(rows, columns=TRIALS)
 
 # %% ../../nbs/04e_study.ipynb #a1143cab
-MESSAGES = {"run_start": "annotator {annotator}", "trial_start": "trial_start {image}", "cross_on": "cross_on", "cross_off": "cross_off", "image_on": "image_on {image}",
-            "response": "response {label}", "image_off": "image_off", "advance": "advance", "hidden": "hidden", "visible": "visible", "stop": "stop", "run_end": "run_end"}
+MESSAGES = {"run_start": "annotator {annotator}", "trial_start": "trial_start {image}", "cross_on": "cross_on",
+            "cross_off": "cross_off", "image_on": "image_on {image}",
+            "response": "response {label}", "image_off": "image_off", "advance": "advance", "hidden": "hidden",
+            "visible": "visible", "stop": "stop", "run_end": "run_end"}
 
 def _texts(events):
-    "(event, text) of every message in `events` (dicts); `image_rect` comes before the trial, or at the event, that changes it."
+    """(event, text) of every message in `events` (dicts); `image_rect` comes before the trial, or at the event, that
+    changes it."""
     rect = None
     for e in events:
         detail = _detail(e) if e["event"] in DETAILS else {}
@@ -122,14 +150,19 @@ def _texts(events):
         elif detail.get("fullscreen") and detail["image_rect"] != rect:
             rect = detail["image_rect"]
             yield e, "image_rect " + " ".join(f"{v:g}" for v in rect)
-        if e["event"] in MESSAGES: yield e, MESSAGES[e["event"]].format(image=e["image"], label=e["label"], annotator=detail.get("annotator") or "unknown")
+        if e["event"] in MESSAGES:
+            yield e, MESSAGES[e["event"]].format(image=e["image"], label=e["label"], annotator=detail.get("annotator")
+                                                 or "unknown")
 
 def messages(events) -> list:
-    "PyTribe's MSG lines (without line ends) for `events`, a frame of events; warns of a run that was not in full screen."
+    """PyTribe's MSG lines (without line ends) for `events`, a frame of events; warns of a run that was not in full
+    screen."""
     events = events.to_dict("records")
     starts = {e["run"]: _detail(e) for e in events if e["event"] == "run_start"}
     windowed = [run for run, start in starts.items() if not start["fullscreen"]]
-    if windowed: warnings.warn(f"run {windowed[0]} was not in full screen: where its images were on the screen is not known, and its messages do not say it", stacklevel=2)
+    if windowed:
+        warnings.warn(f"run {windowed[0]} was not in full screen: where its images were on the screen is not known, "
+                      f"and its messages do not say it", stacklevel=2)
     def stamp(e):
         seconds, ms = divmod(round(e["epoch_ms"]), 1000)
         zone = timezone(timedelta(minutes=starts[e["run"]]["utc_offset_min"]))
@@ -145,10 +178,13 @@ def png(image) -> bytes:
 
 def _check_image(shape, dtype, what):
     fits = len(shape) == 2 or len(shape) == 3 and shape[2] in (1, 3)
-    if not fits or 0 in shape or dtype != np.uint8: raise ValueError(f"{what}: {dtype} of shape {tuple(shape)}; an image is uint8 of shape (H, W), (H, W, 1) or (H, W, 3)")
+    if not fits or 0 in shape or dtype != np.uint8:
+        raise ValueError(f"{what}: {dtype} of shape {tuple(shape)}; an image is uint8 of shape (H, W), (H, W, 1) or "
+                         f"(H, W, 3)")
 
 def check_images(images):
-    "`images` if a study can show them: an array or `LazyImages` (N, H, W[, C]) uint8, or a list of images of any size; otherwise `ValueError`."
+    """`images` if a study can show them: an array or `LazyImages` (N, H, W[, C]) uint8, or a list of images of any
+    size; otherwise `ValueError`."""
     if not len(images): raise ValueError("no images to label")
     if hasattr(images, "shape"): _check_image(images.shape[1:], images.dtype, "images")
     else:
@@ -164,8 +200,10 @@ def check_names(names, n=None, what="names") -> list:
     names = [str(name) for name in names]
     if n is not None and len(names) != n: raise ValueError(f"{len(names)} {what} for {n} images")
     for name in names:
-        if not name.strip() or not name.isprintable(): raise ValueError(f"{what}: {name!r} cannot go into a message; it must be text without tabs and line breaks")
-    if len(set(names)) < len(names): raise ValueError(f"{what}: {next(x for x in names if names.count(x) > 1)!r} occurs twice")
+        if not name.strip() or not name.isprintable():
+            raise ValueError(f"{what}: {name!r} cannot go into a message; it must be text without tabs and line breaks")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{what}: {next(x for x in names if names.count(x) > 1)!r} occurs twice")
     return names
 
 def check_keys(keys, classes) -> list:
@@ -173,12 +211,14 @@ def check_keys(keys, classes) -> list:
     keys = [str(key).lower() for key in (DEFAULT_KEYS[:len(classes)] if keys is None else keys)]
     if len(keys) != len(classes): raise ValueError(f"{len(keys)} keys for {len(classes)} classes; give as many")
     for key in keys:
-        if len(key) != 1 or not key.isprintable() or key == " ": raise ValueError(f"key {key!r}: a key is one printable character, and not the space bar")
+        if len(key) != 1 or not key.isprintable() or key == " ":
+            raise ValueError(f"key {key!r}: a key is one printable character, and not the space bar")
     if len(set(keys)) < len(keys): raise ValueError(f"keys {', '.join(keys)}: one occurs twice")
     return keys
 
 # %% ../../nbs/04e_study.ipynb #93717839
-def _plain(event): return event | {"longest_frame_ms": None} if np.isnan(event["longest_frame_ms"]) else event     # JSON has no nan
+# JSON has no nan
+def _plain(event): return event | {"longest_frame_ms": None} if np.isnan(event["longest_frame_ms"]) else event
 
 def _add(study, first, events):
     "Append `events`, the first of which has number `first`, to the study's log."
@@ -199,14 +239,18 @@ def _answer(study, kind, content):
 # %% ../../nbs/04e_study.ipynb #3616e639
 def checked_settings(names, classes, annotator, keys, blank_ms, cross_ms, square_px, background) -> dict:
     "What the browser needs to know, checked; `names` in the order of the trials."
-    if not str(annotator).isprintable(): raise ValueError(f"annotator {annotator!r}: it must be text without tabs and line breaks")
+    if not str(annotator).isprintable():
+        raise ValueError(f"annotator {annotator!r}: it must be text without tabs and line breaks")
     for name, ms in dict(blank_ms=blank_ms, cross_ms=cross_ms).items():
         if not 0 <= ms <= 60_000: raise ValueError(f"{name} must be 0 … 60000 ms, got {ms}")
-    if square_px != int(square_px) or not 16 <= square_px <= 8192: raise ValueError(f"square_px must be a whole number of pixels, 16 … 8192, got {square_px}")
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}", background): raise ValueError(f"background must be a colour such as '#808080', got {background!r}")
+    if square_px != int(square_px) or not 16 <= square_px <= 8192:
+        raise ValueError(f"square_px must be a whole number of pixels, 16 … 8192, got {square_px}")
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", background):
+        raise ValueError(f"background must be a colour such as '#808080', got {background!r}")
     classes = check_names(classes, what="classes")
     if not classes: raise ValueError("no classes to choose from")
-    return dict(names=names, classes=classes, keys=check_keys(keys, classes), annotator=str(annotator), columns=list(COLUMNS),
+    return dict(names=names, classes=classes, keys=check_keys(keys, classes), annotator=str(annotator),
+                columns=list(COLUMNS),
                 blank_ms=float(blank_ms), cross_ms=float(cross_ms), square_px=int(square_px), background=background)
 
 # %% ../../nbs/04e_study.ipynb #f395afa5
@@ -218,30 +262,37 @@ def _script() -> str:
     return "\n".join([style, *(asset(f"study/{name}.js") for name in _SCRIPTS)])
 
 class LabellingStudy(anywidget.AnyWidget):
-    """A widget in which a person labels `images` (see `check_images`); displayed as the last value of a cell, once or more.
+    """A widget in which a person labels `images` (see `check_images`); displayed as the last value of a cell, once or
+    more.
 
-    `names`: (N,) of the images; None numbers them. `classes`: the labels, in the order of `keys` (one character each; None: 1, 2, …).
-    `seed`: of the images' order. `annotator`: a name for the files. `blank_ms`, `cross_ms`: how long blanks and cross are shown.
-    `square_px`: side in screen pixels that an image is scaled to. `background`: colour of the blanks, "#rrggbb".
-    `events`: CSV file of an earlier part of the same study, to go on behind it. `ValueError` for what does not fit."""
+    `names`: (N,) of the images; None numbers them. `classes`: the labels, in the order of `keys` (one character each;
+    None: 1, 2, …). `seed`: of the images' order. `annotator`: a name for the files. `blank_ms`, `cross_ms`: how long
+    blanks and cross are shown. `square_px`: side in screen pixels that an image is scaled to. `background`: colour of
+    the blanks, "#rrggbb". `events`: CSV file of an earlier part of the same study, to go on behind it. `ValueError`
+    for what does not fit."""
     _esm = _script()
     _settings = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, images, names=None, classes=EXPRESSIONS, seed=0, annotator="", keys=None, blank_ms=500, cross_ms=200, square_px=1200,
+    def __init__(self, images, names=None, classes=EXPRESSIONS, seed=0, annotator="", keys=None, blank_ms=500,
+                 cross_ms=200, square_px=1200,
                  background="#808080", events=None):
         self._images, self._owner = check_images(images), None
         n = len(self._images)
         names = check_names([f"{k:0{len(str(n - 1))}d}" for k in range(n)] if names is None else names, n)
         self._order = rng(seed, "labelling study").permutation(n)
-        settings = checked_settings([names[k] for k in self._order], classes, annotator, keys, blank_ms, cross_ms, square_px, background)
-        self._log = [] if events is None else read_events(events, settings["names"], settings["classes"]).to_dict("records")
+        settings = checked_settings([names[k] for k in self._order], classes, annotator, keys, blank_ms, cross_ms,
+                                    square_px, background)
+        self._log = ([] if events is None else read_events(events, settings["names"],
+                                                           settings["classes"]).to_dict("records"))
         super().__init__(_settings=settings)
         self.on_msg(self._receive)
 
     def _receive(self, _, content, buffers):
         "Answer the browser; what goes wrong is told to the page, where a person sees it."
         try: reply, parts = _answer(self, content["kind"], content)
-        except Exception as error: reply, parts = {"error": str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"}, []
+        except Exception as error:
+            reply, parts = ({"error": str(error) if isinstance(error, ValueError)
+                             else f"{type(error).__name__}: {error}"}, [])
         self.send({"id": content["id"], **reply}, parts)
 
     @property

@@ -12,16 +12,17 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np, tensorflow as tf
 from .architectures import ARCHITECTURES, build, keras_or, resize
-from ..corpora.datasets import ALIASES, EXPRESSIONS, Corpus, class_index, load, read_options
+from ..corpora.datasets import (ALIASES, EXPRESSIONS, Corpus, class_index, is_drawn, load, read_options,
+                                      run_options)
 from ..reproducibility import file_digest, fingerprint
 from ..store import Store
 from .training import Trained, confusion_matrix, draw_confusion, fit, macro_f1, predict
 from .weights import check_logits, expected_range, objects_of, open_model, refused, without_softmax
 
 # %% ../../nbs/02_trainer.ipynb #d0212d55
-# have parameters
-_TAKEN = {None: ("root", "split", "image_size"),
-          "synthetic": ("root", "split", "image_size", "n", "seed", "difficulty")}
+_TAKEN = ("root", "split", "image_size")     # options that are parameters of notebooks, and those of drawn corpora
+_TAKEN_DRAWN = (*_TAKEN, "n", "seed", "difficulty")
+def _taken(corpus): return _TAKEN_DRAWN if is_drawn(corpus) else _TAKEN
 
 def _opened(corpus, root, split, options, parameter):
     "`load`, whose errors name the notebook's parameter that holds the remedy."
@@ -47,14 +48,11 @@ def corpora(corpus:str, root:str="", *, limit:int=0, seed:int=0, domain:str="stu
     corpus is brought and at which the built-in one is drawn; `difficulty` of the built-in one, 0 … 2.
     `options` of the corpus: a dict, or text as "classes=found label_column=digit"; `parameter`: their name in
     notebooks, for errors."""
-    options = dict(options) if isinstance(options, dict) else read_options(options, corpus, parameter,
-                                                                           _TAKEN.get(corpus, _TAKEN[None]))
-    if corpus == "synthetic":
+    if not isinstance(options, dict): options = read_options(options, corpus, parameter, _taken(corpus))
+    options = run_options(corpus, size, domain=domain, seed=seed, difficulty=difficulty) | dict(options)
+    if is_drawn(corpus):
         n = limit or 2000
-        drawn = dict(domain=domain, seed=seed, image_size=size, difficulty=difficulty) | options
-        return tuple(load("synthetic", split=s, n=m, **drawn) for s, m in (("train", n), ("valid", max(n//4, 16))))
-    if corpus != "ferplus":
-        options = dict(image_size=size) | options   # FERPlus has one size, and is small enough to keep
+        return tuple(load(corpus, split=s, n=m, **options) for s, m in (("train", n), ("valid", max(n//4, 16))))
     train, valid = (_opened(corpus, root, s, options, parameter) for s in ("train", "valid"))
     return train.subset(limit, seed), valid
 
@@ -298,7 +296,7 @@ def speak(trainer, corpus, logits, name:str="Trainer", sample:int=256):
 def check_options(corpus:str, options="", parameter:str="options"):
     """Read the `options` of a corpus before anything is opened; `ValueError` with the remedy names the notebook's
     `parameter`."""
-    if not isinstance(options, dict): read_options(options, corpus, parameter, _TAKEN.get(corpus, _TAKEN[None]))
+    if not isinstance(options, dict): read_options(options, corpus, parameter, _taken(corpus))
 
 @dataclass(frozen=True)
 class TrainerSettings:

@@ -14,16 +14,20 @@ from ..networks.training import augment, fit
 
 # %% ../../nbs/07b_constants.ipynb #bda8e2db
 def operations(model) -> int:
-    "Floating-point operations of `model` on one image, as TensorFlow's profiler counts them: an addition and a multiplication are two."
+    """Floating-point operations of `model` on one image, as TensorFlow's profiler counts them: an addition and a
+    multiplication are two."""
     from tensorflow.python.profiler.model_analyzer import profile
     from tensorflow.python.profiler.option_builder import ProfileOptionBuilder
-    call = tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec((1, *model.input_shape[1:])))
-    return profile(call.graph, options=ProfileOptionBuilder(ProfileOptionBuilder.float_operation()).with_empty_output().build()).total_float_ops
+    call = (tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec((1, *model.input_shape[1:]))))
+    return (profile(call.graph, options=ProfileOptionBuilder(ProfileOptionBuilder.float_operation()).with_empty_output().build()).total_float_ops)
 
 def network_sizes() -> pd.DataFrame:
-    "The paper's Trainer and Trainee with 1,000 and with 8 classes: columns network, classes, parameters, and operations on one image of 75 × 75 pixels."
-    models = [(name, classes, build(name, classes, (75, 75, 3))) for name in ("InceptionV3", "MobileNetV2") for classes in (1000, 8)]
-    return pd.DataFrame([(name, classes, model.count_params(), operations(model)) for name, classes, model in models], columns=["network", "classes", "parameters", "operations"])
+    """The paper's Trainer and Trainee with 1,000 and with 8 classes: columns network, classes, parameters, and
+    operations on one image of 75 × 75 pixels."""
+    models = [(name, classes, build(name, classes, (75, 75, 3))) for name in ("InceptionV3", "MobileNetV2")
+              for classes in (1000, 8)]
+    return pd.DataFrame([(name, classes, model.count_params(), operations(model)) for name, classes, model in models],
+                        columns=["network", "classes", "parameters", "operations"])
 
 # %% ../../nbs/07b_constants.ipynb #b4b8f154
 _UNCHANGED = (0.5, 0.5, 0.5, 0, 0.5, 0.5, 0.5, 0.5, 0)     # row of the augmentation table that leaves an image as it is
@@ -45,18 +49,23 @@ def augmentation_limits() -> dict:
     spot[97:104, 147:154] = 255
     start, turned, moved, zoomed, flipped = [_dot(_changed(spot, entry)) for entry in (None, 0, 1, 3, 8)]
     level = lambda *change: _changed(grey, *change)[0, 0, 0]
-    limits = {"rotation in degrees": abs(np.degrees(np.arctan2(turned[1], turned[0]))), "shift in % of the side": 100*np.abs(moved - start).max()/201,
-              "zoom in % of the image": 100*start[0]/zoomed[0], "channel shift in % of the range": 100*(level(4) - 60)/255,
-              "darkest in %": 100*level(7, 0)/60, "brightest in %": 100*level(7, 1)/60, "flip moves the dot to the other side by": start[0] - flipped[0]}
+    limits = {"rotation in degrees": abs(np.degrees(np.arctan2(turned[1], turned[0]))),
+              "shift in % of the side": 100*np.abs(moved - start).max()/201,
+              "zoom in % of the image": 100*start[0]/zoomed[0],
+              "channel shift in % of the range": 100*(level(4) - 60)/255,
+              "darkest in %": 100*level(7, 0)/60, "brightest in %": 100*level(7, 1)/60,
+              "flip moves the dot to the other side by": start[0] - flipped[0]}
     return {name: round(float(value), 1) for name, value in limits.items()}
 
 # %% ../../nbs/07b_constants.ipynb #0e5038fc
 def gaussian_width(span:int=1000) -> dict:
-    "Width of a fixation's Gaussian at half its height, over c and in % of the visual `span` (pixels); and c over the span for a width of 40 %."
+    """Width of a fixation's Gaussian at half its height, over c and in % of the visual `span` (pixels); and c over
+    the span for a width of 40 %."""
     profile = fixation_heatmap([[2*span, 0]], (1, 4*span + 1), span)[0, 2*span:]
     below = int(np.argmax(profile < profile[0]/2))
     width = 2*(below - (profile[0]/2 - profile[below])/(profile[below - 1] - profile[below]))
-    return {"width at half height over c": width/sigma(span), "width at half height in % of the span": 100*width/span, "c over the span for a width of 40 %": 0.4*sigma(span)/width}
+    return {"width at half height over c": width/sigma(span), "width at half height in % of the span": 100*width/span,
+            "c over the span for a width of 40 %": 0.4*sigma(span)/width}
 
 # %% ../../nbs/07b_constants.ipynb #c95d4ea1
 def _default(function, name): return inspect.signature(function).parameters[name].default
@@ -64,7 +73,12 @@ def _default(function, name): return inspect.signature(function).parameters[name
 def set_up() -> dict:
     "Defaults of training, of the labelling study and of its viewer, and what the ZeroMeasure gives at its ends."
     viewer, half = Setup(), np.repeat([[0.], [1.]], 4, 1)
-    return {"classes": len(EXPRESSIONS), "architectures": len(ARCHITECTURES), "learning rate": _default(fit, "learning_rate"), "batch size": _default(fit, "batch_size"),
-            "distance in cm": viewer.distance_cm, "diagonal in inches": viewer.screen_diagonal_in, "screen width in px": viewer.resolution[0], "screen height in px": viewer.resolution[1],
-            "image side in px": viewer.image_px, "visual angle in degrees": _default(Setup.visual_span, "angle"), "blank in ms": _default(LabellingStudy.__init__, "blank_ms"),
-            "cross in ms": _default(LabellingStudy.__init__, "cross_ms"), "ZeroMeasure of a map with itself": float(zero_measure(half, half)), "ZeroMeasure without overlap": float(zero_measure(half, 1 - half))}
+    return {"classes": len(EXPRESSIONS), "architectures": len(ARCHITECTURES),
+            "learning rate": _default(fit, "learning_rate"), "batch size": _default(fit, "batch_size"),
+            "distance in cm": viewer.distance_cm, "diagonal in inches": viewer.screen_diagonal_in,
+            "screen width in px": viewer.resolution[0], "screen height in px": viewer.resolution[1],
+            "image side in px": viewer.image_px, "visual angle in degrees": _default(Setup.visual_span, "angle"),
+            "blank in ms": _default(LabellingStudy.__init__, "blank_ms"),
+            "cross in ms": _default(LabellingStudy.__init__, "cross_ms"),
+            "ZeroMeasure of a map with itself": float(zero_measure(half, half)),
+            "ZeroMeasure without overlap": float(zero_measure(half, 1 - half))}

@@ -9,20 +9,18 @@ __all__ = ['SEVEN', 'called', 'majority_f1', 'draw_curves', 'draw_controls', 'dr
 import json, re
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..masking import CONTROLS, MASKS
+from ..masking import CONTROLS, MASKS, look_of
 from ..networks.architectures import momentum_of
 from .statistics import Unanswered, by_seed, interval, names, points, remains, scores, settings_of, study
 from ..project import OKABE_ITO
 from ..trainee import SETTINGS, condition_name, tag_of
 
 # %% ../../nbs/07_results.ipynb #daae694b
-_LOOK = dict(zip((*MASKS, *CONTROLS), zip((OKABE_ITO[6], OKABE_ITO[0], OKABE_ITO[1], OKABE_ITO[2], OKABE_ITO[3], OKABE_ITO[4], OKABE_ITO[5]), "o^sDvPX")))
-
 _OTHERS = ("#8C564B", "p"), ("#5B3A8C", "h"), ("#7A7A00", "d")     # for labels that are not `untrained`
 
 def _look(record, labels=()):
     "Colour, marker, line and filling of a condition; `labels` of the figure tell several other Trainers apart."
-    colour, marker = _LOOK.get(record["mask"], ("#666666", "8"))
+    colour, marker = look_of(record["mask"])
     if label := record.get("label"): colour, marker = ("#777777", "*") if label == "untrained" else _OTHERS[labels.index(label) % len(_OTHERS) if label in labels else 0]
     line = ":" if label == "untrained" else "-." if label else "-" if record["switch_epoch"] or record["mask"] == "none" else "--"
     return dict(color=colour, ls=line), dict(marker=marker, ms=4, mfc=colour if line == "-" else "white")
@@ -140,7 +138,7 @@ def speed(records:list, levels, against:str="none") -> list:
 
 def best_masked(records:list) -> str:
     "The condition with the highest mean of best F1 among the paper's masked ones, over seeds that all of them have (over each one's own if they share none); None without any."
-    table = scores([r for r in records if r["mask"] in MASKS[1:] and not r.get("label")])
+    table = scores([r for r in records if r["mask"] in (*MASKS,)[1:] and not r.get("label")])
     wide = table.pivot(index="seed", columns="condition", values="best_f1")
     means = (wide.dropna() if len(wide.dropna()) else wide).mean().reindex(dict.fromkeys(table.condition))
     return means.idxmax() if len(means) else None
@@ -222,8 +220,8 @@ def wanted(conditions:str, seeds:int) -> list:
     "(mask, switch_epoch, seed) of each run named by `conditions`, as \"none mean_throughout mean_switch9\", with seeds 0 … `seeds` − 1. `ValueError` for other words."
     found = []
     for word in conditions.replace(",", " ").split():
-        parts = re.fullmatch(rf"(none)|({'|'.join((*MASKS[1:], *CONTROLS))})_(?:throughout|switch(\d+))", word)
-        if not parts or parts[3] == "0": raise ValueError(f"conditions: cannot read {word!r}; write none, or a mask ({', '.join((*MASKS[1:], *CONTROLS))}) with _throughout or _switch and an epoch, as mean_switch9")
+        parts = re.fullmatch(rf"(none)|({'|'.join((*MASKS, *CONTROLS)[1:])})_(?:throughout|switch(\d+))", word)
+        if not parts or parts[3] == "0": raise ValueError(f"conditions: cannot read {word!r}; write none, or a mask ({', '.join((*MASKS, *CONTROLS)[1:])}) with _throughout or _switch and an epoch, as mean_switch9")
         found.append((parts[1] or parts[2], int(parts[3] or 0)))
     return [(mask, switch, s) for mask, switch in dict.fromkeys(found) for s in range(seeds)]
 

@@ -362,7 +362,7 @@ def planned(records:list) -> list:
     about = {n: (first[n]["mask"], first[n].get("label", ""), first[n]["switch_epoch"]) for n in names(records)}
     control = lambda n: about[n][0] in CONTROLS or "untrained" in about[n][1]
     pairs = [("against no mask", n, "none") for n in about if n != "none" and "none" in about]
-    pairs += [("against a control", n, c) for n in about for c in about if about[n][0] in MASKS[1:] and not control(n) and control(c)
+    pairs += [("against a control", n, c) for n in about for c in about if about[n][0] in (*MASKS,)[1:] and not control(n) and control(c)
               and about[n][2] == about[c][2] and (about[c][0] in CONTROLS or about[c][0] == about[n][0])]
     return pairs + [("switched against masked throughout", n, m) for n in about for m in about if about[n][2] and not about[m][2] and about[n][:2] == about[m][:2]]
 

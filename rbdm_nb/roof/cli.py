@@ -23,12 +23,14 @@ def _unusable(error):
             "or run one notebook with papermill and -p output /a/folder/of/yours")
 
 class _Group(click.Group):
-    "A group that turns `ValueError` and a missing file into one line, and suggests the nearest command; groups within it do the same."
+    """A group that turns `ValueError` and a missing file into one line, and suggests the nearest command; groups
+    within it do the same."""
     group_class = type
 
     def invoke(self, context):
         try: return super().invoke(context)
-        except FileNotFoundError as error: raise _Refused(f"{error.strerror}: {error.filename}" if error.filename else str(error)) from None
+        except FileNotFoundError as error:
+            raise _Refused(f"{error.strerror}: {error.filename}" if error.filename else str(error)) from None
         except ValueError as error: raise _Refused(str(error)) from None
         except OSError as error: raise _Refused(_unusable(error)) from None
         except RuntimeError as error:
@@ -48,7 +50,7 @@ def main():
     """Relevance-Based Data Masking, reproduced in notebooks.
 
     \b
-    rbdm run params/demo.yaml                     run a parameter set: its notebooks, in order
+    rbdm run demo                                 run a parameter set: its notebooks, in order
     rbdm run demo --only 06_trainee --set mask=mean
     rbdm status                                   what is there, missing, stale or failed, and why
     rbdm params 06_trainee                        a notebook's parameters, with defaults and choices
@@ -65,19 +67,12 @@ def main():
 def _set_file(name):
     "Path of a parameter set given as a path or by its bare name; `ValueError` lists those there are."
     from rbdm_nb.project import suggest
-    known, stem = {p.stem: p for p in _set_files()}, Path(name).name.removesuffix(".yaml")
-    if "+" in stem: known |= dict.fromkeys(_changed_sets())
-    if Path(name).name == _CLAIMS: raise ValueError(f"{name} is the list of claims, not a parameter set{suggest(stem, known)}")
+    from rbdm_nb.roof.pipeline import set_files
+    known, stem = set_files(), Path(name).name.removesuffix(".yaml")
     if Path(name).is_file(): return Path(name)
-    if name in known: return Path(_shown(known[name]))
+    if stem in known and name in (stem, f"params/{stem}.yaml"): return Path(_shown(known[stem]))
+    if "+" in stem: known |= dict.fromkeys(_changed_sets())
     raise ValueError(f"no parameter set {name}{suggest(stem, known)}")
-
-_CLAIMS = "claims.yaml"     # lies in params/ too
-
-def _set_files():
-    "Paths of the project's parameter sets."
-    from rbdm_nb.project import root
-    return [p for p in sorted((root()/"params").glob("*.yaml")) if p.name != _CLAIMS]
 
 def _changed_sets():
     "Names of the sets that changes on the command line have made."
@@ -100,26 +95,41 @@ def _shown(path):
 # %% ../../nbs/95_cli.ipynb #e0e724ec
 @main.command()
 @click.argument("params")
-@click.option("--only", multiple=True, metavar="NOTEBOOK", help="Run this notebook (or run) only; may be given several times.")
-@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Give all notebooks that know it another value; NOTEBOOK.NAME=VALUE for one. May be given several times.")
+@click.option("--only", multiple=True, metavar="NOTEBOOK",
+              help="Run this notebook (or run) only; may be given several times.")
+@click.option("--set", "changes", multiple=True, metavar="NAME=VALUE",
+              help="Give all notebooks that know it another value; NOTEBOOK.NAME=VALUE for one. May be given several "
+                   "times.")
 @click.option("--force", is_flag=True, help="Also run what is up to date.")
-@click.option("-j", "--jobs", default=1, metavar="N", help="Run up to N notebooks at the same time; 1 by default.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), help="Compute on this; by default as the set says.")
-def run(params, only, changes, force, jobs, device):
+@click.option("-j", "--jobs", type=int, metavar="N",
+              help="Run up to N notebooks at the same time; by default the cores of this machine over the threads of "
+                   "the set.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]),
+              help="Compute on this; by default as the set says.")
+@click.option("--cluster", metavar="FILE|ADDRESS",
+              help="Run on a Dask cluster: clusters/slurm.yaml (or slurm), a file of your own, or a scheduler's "
+                   "tcp://host:port.")
+def run(params, only, changes, force, jobs, device, cluster):
     """Run the notebooks of a parameter set, in the order they need.
 
     \b
     rbdm run demo                                 all of it
     rbdm run ferplus --only 06_trainee -j 2       one notebook's runs, two at a time
     rbdm run demo --set epochs=3 --set 06_trainee.mask=mean
+    rbdm run ferplus --cluster slurm              on the jobs that clusters/slurm.yaml asks for
 
-    PARAMS is a file such as params/demo.yaml, or just demo. With --set, results go to a set of their own, such as
-    outputs/demo+mask=mean, and those of the set stay as they are; status, claims and report know it by that name. What is up to date is left alone. Each notebook runs in a
-    kernel of its own; its executed copy is in outputs/<set>/notebooks/, also when it fails. Exit status: 0 if all is
-    well, 1 if a notebook failed, 2 if names or values are not valid (nothing is run then)."""
+    PARAMS is a file such as params/sets/demo.yaml, or just demo. With --set, results go to a set of their own, such as
+    outputs/demo+mask=mean, and those of the set stay as they are; status, claims and report know it by that name. What
+    is up to date is left alone. Each notebook runs in a kernel of its own; its executed copy is in
+    outputs/<set>/notebooks/, also when it fails. Side by side or on other machines, the results are the same; of the
+    memory and GPUs that the set's `resources` ask for, no more is used at one time than there is. Exit status: 0 if all
+    is well, 1 if a notebook failed, 2 if names or values are not valid (nothing is run then)."""
     from rbdm_nb.roof.runner import run_set
     file, only, changes = _asked(params, only, changes)
-    outcomes = run_set(file, only, changes, force, jobs=jobs, device=device)
+    if jobs is not None and cluster:
+        raise ValueError("--jobs is for this machine; the workers of a --cluster say how many runs they take")
+    jobs = "cores" if jobs is None else jobs
+    outcomes = run_set(file, only, changes, force, jobs=jobs, device=device, cluster=cluster)
     bad = [o for o in outcomes if o.status == "failed"]
     for o in bad: click.echo(f"Error: {o.run.name} failed in {o.why}; see {_shown(o.run.executed)}", err=True)
     if bad: sys.exit(1)
@@ -137,10 +147,11 @@ def _table(rows, head):
 def status(params):
     """Say what of the parameter sets is there, missing, stale or failed, and why.
 
-    Without PARAMS: all sets in params/; one of which nothing has run yet, or which is not valid, is summed up in a line."""
-    from rbdm_nb.roof.pipeline import changed_name, notebooks, read_set, runs, state
+    Without PARAMS: all sets in params/sets/; one of which nothing has run yet, or which is not valid, is summed up in a
+    line."""
+    from rbdm_nb.roof.pipeline import changed_name, notebooks, read_set, runs, set_files, state
     known, seen = notebooks(), {}
-    for name in params or [*map(_shown, _set_files()), *_changed_sets()]:
+    for name in params or [*map(_shown, set_files().values()), *_changed_sets()]:
         file, only, changes = _asked(str(name))
         path = f"outputs/{_result_set(str(name))}" if changes else file
         try:
@@ -151,7 +162,8 @@ def status(params):
             click.echo(f"not valid: {error}")
             continue
         rows = [(r.notebook.name, r.name, s.state, s.why) for r in plan for s in [state(r, seen)]]
-        if params or any(r.record.exists() for r in plan): click.echo("\n".join([f"{path}:", *_table(rows, ("notebook", "run", "state", "why"))]))
+        if params or any(r.record.exists() for r in plan):
+            click.echo("\n".join([f"{path}:", *_table(rows, ("notebook", "run", "state", "why"))]))
         else: click.echo(f"{path}: not run yet ({len(plan)} runs)")
 
 # %% ../../nbs/95_cli.ipynb #0e17402f
@@ -169,34 +181,42 @@ def params(notebook):
 
 # %% ../../nbs/95_cli.ipynb #b81e022d
 def _result_set(name):
-    "The bare name of a set given as `demo`, `params/demo.yaml` or `outputs/demo`."
+    "The bare name of a set given as `demo`, `params/sets/demo.yaml` or `outputs/demo`."
     return Path(name).name.removesuffix(".yaml")
 
 @main.command()
-@click.option("--set", "name", metavar="NAME", help="The set whose results are judged, such as ferplus; all that have results by default.")
+@click.option("--set", "name", metavar="NAME",
+              help="The set whose results are judged, such as ferplus; all that have results by default.")
 @click.option("--json", "as_text", flag_value="json", help="Print what claims.json holds instead of the table.")
-@click.option("--markdown", "as_text", flag_value="markdown", help="Print the table as README.md shows it.")
+@click.option("--markdown", "as_text", flag_value="markdown", help="Print the tables in Markdown.")
 def claims(name, as_text):
-    """Hold results against the paper: every number and every direction that it states.
+    """Hold results against the papers: every number and every direction that they state.
 
     \b
     rbdm claims                                   all sets that have results
     rbdm claims --set ferplus
     rbdm claims --set ferplus --json
 
-    A claim is reproduced, differs (by how much), or was not run (why). Built-in faces never settle a claim about real ones. Reads
-    params/claims.yaml and what outputs/NAME holds, computes nothing, and writes outputs/NAME/claims.json. Exit status: 0; 1 if a
-    result contradicts a claim marked exact; 2 if the list of claims or NAME is not valid."""
-    from rbdm_nb.roof.claims import as_json, contradicted, evaluate, lines, markdown, read_claims, sets, write
-    ledger, shown, wrong = read_claims(), [], []
+    A claim is reproduced, differs (by how much), or was not run (why). Built-in faces never settle a claim about real
+    ones. What several studies measured stands side by side. Reads params/claims/*.yaml and what runs have left in
+    outputs/NAME/claims/, computes nothing, and writes outputs/NAME/claims.json. Exit status: 0; 1 if a result
+    contradicts a claim marked exact; 2 if a list of claims or NAME is not valid."""
+    from rbdm_nb.roof.claims import contradicted, evaluate, read_ledgers, sets, write
+    ledgers, shown, wrong = read_ledgers(), [], []
     for one in [_result_set(name)] if name else sets():
-        results = evaluate(one, ledger)
+        results = evaluate(one, ledgers)
         write(one, results)
-        shown.append((as_json(one, results) if as_text == "json" else markdown(one, results) if as_text else "\n".join(lines(one, results))).rstrip("\n"))
+        shown.append(_claims_text(one, results, as_text))
         wrong += [f"{one}: {r.id} ({r.here}, {r.why})" for r in contradicted(results)]
-    if not shown: raise ValueError("no set has results yet; rbdm run params/demo.yaml makes some")
+    if not shown: raise ValueError("no set has results yet; rbdm run demo makes some")
     click.echo("[" + ",\n".join(shown) + "]" if as_text == "json" and not name else "\n\n".join(shown))
     if wrong: raise _Contradicted(f"claims marked exact are contradicted: {'; '.join(wrong)}")
+
+def _claims_text(name, results, kind):
+    "The `results` of the set `name`: as `json`, as `markdown`, or for a terminal."
+    from rbdm_nb.roof.claims import as_json, lines, markdown
+    if kind == "json": return as_json(name, results).rstrip("\n")
+    return markdown(name, results) if kind == "markdown" else "\n".join(lines(name, results))
 
 class _Contradicted(_Refused):
     "Results that contradict an exact claim."
@@ -255,17 +275,20 @@ def _count_lines(found):
     counts, published = found.counts, found.published
     splits = [*counts.index, *(s for s in published.index if s not in counts.index)]
     classes = [c for c in counts.columns if c != "all"]
-    whole = lambda f: f.assign(all=f["all"] if "all" in f else f.sum(axis=1, skipna=False)).reindex(index=splits, columns=[*classes, "all"])
+    whole = lambda f: f.assign(all=f["all"] if "all" in f else f.sum(axis=1, skipna=False)).reindex(index=splits,
+                                                                                                    columns=[*classes, "all"])
     counts, published = whole(counts), whole(published)
     said = published.notna().any(axis=1)
     cell = lambda s, c: _number(counts.loc[s, c]) + (f" ({_number(published.loc[s, c])})" if said[s] else "")
-    return _table([[c, *[cell(s, c) for s in splits]] for c in [*classes, "all"]], ["class", *[f"{s} (published)" if said[s] else s for s in splits]])
+    return _table([[c, *[cell(s, c) for s in splits]] for c in [*classes, "all"]],
+                  ["class", *[f"{s} (published)" if said[s] else s for s in splits]])
 
 # %% ../../nbs/95_cli.ipynb #1465d5bc
 @data.command()
 @click.argument("name")
 @click.option("--root", required=True, metavar="DIR", help="Folder that holds the corpus.")
-@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the corpus, such as vote=ferplus_majority; may be given several times.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE",
+              help="An option of the corpus, such as vote=ferplus_majority; may be given several times.")
 @click.option("--all", "everything", is_flag=True, help="List every bad file, not only the first twenty.")
 def check(name, root, options, everything):
     """Say what is in the folder DIR under the corpus NAME, and whether it can be used.
@@ -275,13 +298,14 @@ def check(name, root, options, everything):
     rbdm data check affectnet --root /data/AffectNet --all
     rbdm data check folder --root my_faces --option classes=found --option valid_fraction=0.2
 
-    Opens every file. Prints the release, images per split and class beside the published numbers, and what cannot be used. Exit status: 0 if it is usable, 1 if not,
-    2 if NAME, DIR or an option is not valid."""
+    Opens every file. Prints the release, images per split and class beside the published numbers, and what cannot be
+    used. Exit status: 0 if it is usable, 1 if not, 2 if NAME, DIR or an option is not valid."""
     from rbdm_nb.corpora.datasets import check, corpus_folder, corpus_module
     module, given = corpus_module(name), _option_values(options)
     if hasattr(module, "DESCRIPTION"):
         try: root = corpus_folder(root, name)
-        except (FileNotFoundError, NotADirectoryError) as error: raise ValueError(f"{error}. {_on_disk(module)}") from None
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ValueError(f"{error}. {_on_disk(module)}") from None
     try: found = check(name, root, **_known(module.check, given, name))
     except TypeError as error:
         if "has no option" in str(error): raise ValueError(str(error)) from None
@@ -291,7 +315,8 @@ def check(name, root, options, everything):
         if name == "synthetic" or asked: raise ValueError(str(error)) from None
         click.echo(f"{name} in {root}\nnot usable: {' '.join(str(error).split())}")
         sys.exit(1)
-    skipping = [] if not len(found.bad) or "on_bad" in given else ["on_bad=skip"]     # else the run would stop at what cannot be used
+    # else the run would stop at what cannot be used
+    skipping = [] if not len(found.bad) or "on_bad" in given else ["on_bad=skip"]
     _report(name, root, found, everything, _ready(name, root, [*options, *skipping]))
     sys.exit(0 if found.usable else 1)
 
@@ -300,7 +325,8 @@ def _ready(name, root, options):
     import shlex
     given = [p for p in options if p.partition("=")[0].strip() not in ("image_size", "root", "split")]
     text = " ".join(p if not re.search(r"\s", p) or "[" in p else "{}=\"{}\"".format(*p.split("=", 1)) for p in given)
-    values = dict(corpus=name, data_root=str(root), options=text, trainer_corpus=name, trainer_root=str(root), trainer_options=text)
+    values = dict(corpus=name, data_root=str(root), options=text, trainer_corpus=name, trainer_root=str(root),
+                  trainer_options=text)
     pairs = [f"-p {k} {shlex.quote(v)}" for k, v in values.items() if v]
     return "to run it: papermill nbs/06_trainee.ipynb out.ipynb -p output outputs/mine " + " ".join(pairs)
 
@@ -323,7 +349,8 @@ def _report(name, root, found, everything, ready):
 def describe(name):
     """Say what the corpus NAME holds, what it needs on disk, and where it is asked for; without NAME, all of them."""
     from rbdm_nb.corpora.datasets import CORPORA, corpus_module
-    built_in = "synthetic: the built-in faces, drawn when they are asked for.\nOn disk: nothing.\nAsked for: nowhere; they are part of this package."
+    built_in = ("synthetic: the built-in faces, drawn when they are asked for.\nOn disk: nothing.\nAsked for: nowhere; "
+                "they are part of this package.")
     texts = [getattr(corpus_module(n), "DESCRIPTION", built_in) for n in ([name] if name else CORPORA)]
     click.echo("\n\n".join(texts))
 
@@ -332,7 +359,8 @@ def describe(name):
 @click.argument("name")
 @click.option("--out", required=True, metavar="DIR", help="A new or an empty folder to write to.")
 @click.option("--n", type=int, help="How many pictures (or sequences); by default as many as make every class appear.")
-@click.option("--release", help="Which form of the corpus, where it has several, such as original for affectnet or parquet for folder.")
+@click.option("--release", help="Which form of the corpus, where it has several, such as original for affectnet or "
+                                "parquet for folder.")
 @click.option("--seed", type=int, help="Which faces these are; 0 by default.")
 def fake(name, out, **given):
     """Write a small copy of the corpus NAME from built-in faces to the folder DIR, in the exact layout of the real one.
@@ -341,11 +369,13 @@ def fake(name, out, **given):
     rbdm data fake ferplus --out fake/ferplus
     rbdm data fake folder --release parquet --n 200 --out fake/parquet
 
-    Good for trying everything before the real corpus is there. The labels are right, the counts are not the real ones."""
+    Good for trying everything before the real corpus is there. The labels are right, the counts are not the real
+    ones."""
     from rbdm_nb.corpora.datasets import corpus_module
     module, folder = corpus_module(name), Path(out).expanduser()
     if not hasattr(module, "fake"): raise ValueError(f"the {name} corpus is drawn, not read: there is nothing to write")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())): raise ValueError(f"{out} is not empty; name a new or an empty folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{out} is not empty; name a new or an empty folder")
     options = _known(module.fake, {k: v for k, v in given.items() if v is not None}, name)
     try: module.fake(folder, **options)
     except OSError as error: raise ValueError(f"cannot write to {out}: {error.strerror or error}") from None
@@ -364,42 +394,53 @@ def _from_project(link):
 _MARK = re.compile(r"(?m)^<!-- (?P<what>claims|findings):(?P<name>[\w-]+) -->$")
 
 def _claims_table(name):
-    "The table of claims of set `name`. Whether results are out of date depends on the code at hand and is left to `rbdm claims`."
+    """The table of claims of set `name`. Whether results are out of date depends on the code at hand and is left to
+    `rbdm claims`."""
     from rbdm_nb.roof.claims import evaluate, markdown
     return markdown(name, evaluate(name, stale=False))
 
 def _table_of(frame):
     "Rows of the `frame` as a table in Markdown."
-    return ["| " + " | ".join(map(str, row)) + " |" for row in (frame.columns, ["---"]*frame.shape[1], *frame.to_numpy())]
+    return ["| " + " | ".join(map(str, row)) + " |"
+            for row in (frame.columns, ["---"]*frame.shape[1], *frame.to_numpy())]
 
 def _controls_table(frame):
     "Rows of a table of controls, as `measures.remains` makes it, in Markdown; mean F1 on the way less that of no mask."
     import numpy as np, pandas as pd
     span = lambda t: f" ({t.low:+.3f} to {t.high:+.3f}, corrected p = {t.p_holm:.2g})" if np.isfinite(t.low) else ""
-    return _table_of(pd.DataFrame([{"mask": t.condition, "control": t.control, "seeds": t.seeds, "mask − no mask": f"{t.gain:+.3f}", "control − no mask": f"{t.control_gain:+.3f}",
+    return _table_of(pd.DataFrame([{"mask": t.condition, "control": t.control, "seeds": t.seeds,
+                                    "mask − no mask": f"{t.gain:+.3f}", "control − no mask": f"{t.control_gain:+.3f}",
                                     "mask − control": f"{t.remains:+.3f}{span(t)}"} for t in frame.itertuples()]))
 
 def _findings(name):
-    "For each study of set `name` what it is, how long its conditions wait, and a table of masks beside controls, where there is something to say."
+    """For each study of set `name` what it is, how long its conditions wait, and a table of masks beside
+    controls, where there is something to say."""
     import pandas as pd
     from rbdm_nb.project import root
     found = []
     for file in sorted((root()/"outputs"/name/"tables").glob("findings_*.csv")):
-        told, beside = (pd.read_csv(file.with_name(file.name.replace("findings", kind, 1))) for kind in ("findings", "controls"))
-        found += [f"**{s}**\n" for s in told.sentence[told.about == "study"]] + [f"{s}\n" for s in told.sentence[told.about == "waiting"]]
-        if len(beside := beside.dropna(subset=["gain", "control_gain"])): found += ["Masks beside controls, mean F1 on the way:\n"] + _controls_table(beside) + [""]
+        told, beside = (pd.read_csv(file.with_name(file.name.replace("findings", kind, 1)))
+                        for kind in ("findings", "controls"))
+        found += [f"**{s}**\n"
+                  for s in told.sentence[told.about == "study"]] + [f"{s}\n" for s in told.sentence[told.about ==
+                      "waiting"]]
+        if len(beside := beside.dropna(subset=["gain", "control_gain"])):
+            found += ["Masks beside controls, mean F1 on the way:\n"] + _controls_table(beside) + [""]
     return "\n".join(found) or "No Trainee of this set has been run.\n"
 
 def _filled(mark): return mark[0] + "\n" + dict(claims=_claims_table, findings=_findings)[mark["what"]](mark["name"])
 
 def readme_text(notebook) -> str:
-    "The Markdown of README.md from the notebook at path `notebook`. `ValueError` for a table of claims of a set without results."
+    """The Markdown of README.md from the notebook at path `notebook`. `ValueError` for a table of claims of a set
+    without results."""
     import nbformat
     from nbconvert import MarkdownExporter
     nb = nbformat.read(notebook, as_version=4)
-    nb.cells = [c for c in nb.cells if c.cell_type != "code" or not re.search(r"(?m)^#\|\s*(hide|default_exp)", c.source)]
+    nb.cells = [c for c in nb.cells if c.cell_type != "code"
+                or not re.search(r"(?m)^#\|\s*(hide|default_exp)", c.source)]
     for c in nb.cells:
-        c.source = re.sub(r"(?m)^#\|.*\n?", "", c.source) if c.cell_type == "code" else _LINK.sub(_from_project, c.source)
+        c.source = re.sub(r"(?m)^#\|.*\n?", "", c.source) if c.cell_type == "code" else _LINK.sub(_from_project,
+                                                                                                  c.source)
         if c.cell_type == "code": c.outputs = []
     nb.metadata["language_info"] = dict(name="python")
     text = _MARK.sub(_filled, MarkdownExporter().from_notebook_node(nb)[0])
@@ -407,7 +448,8 @@ def readme_text(notebook) -> str:
 
 # %% ../../nbs/95_cli.ipynb #ec1ca2b3
 @main.command()
-@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if README.md differs from what would be written.")
+@click.option("--check", is_flag=True,
+              help="Write nothing; exit with 1 if README.md differs from what would be written.")
 def readme(check):
     "Make README.md from nbs/index.ipynb."
     from rbdm_nb.project import root, write_atomic

@@ -29,7 +29,8 @@ def _built_in(name, parameters):
     return parameters.get(corpus) == "synthetic"
 
 def pointed(parameters:dict, declared:dict) -> dict:
-    """{name: paths} of the `parameters` of a notebook that point at files, by what it has `declared` (name -> `Parameter`)."""
+    """{name: paths} of the `parameters` of a notebook that point at files, by what it has `declared` (name ->
+    `Parameter`)."""
     found = {}
     for name, value in parameters.items():
         known = declared.get(name)
@@ -43,7 +44,8 @@ def pointed(parameters:dict, declared:dict) -> dict:
 
 # %% ../../nbs/90a_inputs.ipynb #9c211407
 def _walk(folder, before, above, skip):
-    "(name, `os.stat_result` or None for a broken link) of the files below `folder`; `above`: folders on the way, for links that go round."
+    """(name, `os.stat_result` or None for a broken link) of the files below `folder`; `above`: folders on the way,
+    for links that go round."""
     with os.scandir(folder) as entries: entries = list(entries)
     for entry in entries:
         if of_system(entry.name): continue
@@ -56,7 +58,8 @@ def _walk(folder, before, above, skip):
         elif not found or stat.S_ISREG(found.st_mode): yield before + entry.name, found
 
 def listing(path) -> dict:
-    """{name: (size, time of last change, time of the entry's last change, number of the file)} of the file or the files below the folder `path`.
+    """{name: (size, time of last change, time of the entry's last change, number of the file)} of the file or the files
+    below the folder `path`.
 
     Times in ns. The second cannot be set by a program: it changes whenever the file does. Empty where nothing is;
     `OSError` where something cannot be looked at."""
@@ -148,7 +151,8 @@ def _differences(old, new):
     "What differs between two lists of files, in words: `labels.csv changed; 10 files are gone, first images/000.png`."
     groups = dict(changed=[n for n in old if n in new and old[n] != new[n]], gone=[n for n in old if n not in new],
                   new=[n for n in new if n not in old])
-    words = dict(changed=("changed", "files changed"), gone=("is gone", "files are gone"), new=("is new", "files are new"))
+    words = dict(changed=("changed", "files changed"), gone=("is gone", "files are gone"),
+                 new=("is new", "files are new"))
     told = []
     for kind, names in groups.items():
         if len(names) == 1: told.append(f"{names[0]} {words[kind][0]}")
@@ -156,7 +160,8 @@ def _differences(old, new):
     return "; ".join(told)
 
 def input_change(name:str, old:dict, new:dict) -> str:
-    "What became of the input `name`, from what a record says (`old`, None if nothing) to what is there (`new`); empty if it is the same."
+    """What became of the input `name`, from what a record says (`old`, None if nothing) to what is there (`new`);
+    empty if it is the same."""
     if new.get("problem"): return f"input {name} {new['problem']}"
     if not old or not old.get("digest"): return f"input {name}: it is not recorded what it held"
     if old["digest"] == new["digest"]: return ""

@@ -11,8 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
 import jinja2, yaml
-from .contents import PAPER, VERDICTS, by_section, caption, clean, gather, look, many, missing, origins, read_json, results, sections, words
 from ..project import root, suggest, write_atomic
+from .claims import SIGNS
+from .contents import (by_section, clean, gather, look, many, missing, origins, papers, places, read_json,
+                                   results, sections, words)
+from .pipeline import _set_of, has_set
 
 # %% ../../nbs/93_report.ipynb #658c2873
 def link(target, folder) -> str:
@@ -23,7 +26,7 @@ def link(target, folder) -> str:
 SURROUNDING = ("python", "platform", "cpu", "cores", "gpus", "versions")
 
 def machines(records) -> list:
-    "Every different surrounding of the `records`, in the order of their first run: a mapping of names to texts, and the names of its `runs`."
+    "Every different surrounding of the `records`, by their first run: a mapping of names to texts, and its `runs`."
     found = {}
     for r in records:
         values = {k: look(r, "environment").get(k) or None for k in SURROUNDING}
@@ -35,26 +38,33 @@ def machines(records) -> list:
 def duration(seconds) -> str:
     "`35 s`, `3.0 min` or `2.5 h`; a dash for None."
     if seconds is None or not 0 <= seconds < 1e12: return "–"
-    return f"{seconds:.0f} s" if seconds < 60 else f"{seconds/60:.1f} min" if seconds < 3600 else f"{seconds/3600:.1f} h"
+    if seconds < 60: return f"{seconds:.0f} s"
+    return f"{seconds/60:.1f} min" if seconds < 3600 else f"{seconds/3600:.1f} h"
 
 # %% ../../nbs/93_report.ipynb #218ba716
 def counts(claims) -> list:
-    "How many claims have each kind of verdict, in the order of `VERDICTS`, others last."
+    "How many claims have each kind of verdict, in the order of `SIGNS`, others last."
     n = Counter(c.mark for c in claims)
-    kinds = [(k, sign, k if k != "differs" or n["differs"] == 1 else "differ") for k, sign in VERDICTS.items()] + [("other", "?", "with another verdict")]
-    return [SimpleNamespace(mark=k.replace(" ", "-"), sign=sign, words=text, n=n[k.replace(" ", "-")]) for k, sign, text in kinds if n[k.replace(" ", "-")]]
+    texts = {k: k for k in SIGNS} | {"other": "with another verdict"}
+    if n["differs"] > 1: texts["differs"] = "differ"
+    kinds = [(k, k.replace(" ", "-"), SIGNS.get(k, "?")) for k in (*SIGNS, "other")]
+    return [SimpleNamespace(mark=mark, sign=sign, words=texts[k], n=n[mark]) for k, mark, sign in kinds if n[mark]]
 
 # %% ../../nbs/93_report.ipynb #b14fcb47
 def _seconds(record): return look(record, "wall_seconds", kind=(int, float))
 
+def _run_row(r, letters):
+    "The row of one record."
+    threads = look(r, "environment", "numerics", "threads", kind=list)
+    sure = look(r, "environment").get("op_determinism")
+    revision = look(r, "revision", kind=str)[:10] + (" and changes" if r.get("dirty") is True else "")
+    return [r["run"], words(r.get("status")), look(r, "time", kind=str)[:16].replace("T", " "), duration(_seconds(r)),
+            letters.get(r["run"], "–"), words(threads[0] if threads else None), words(sure), words(r.get("seed")),
+            revision, look(r, "lock", kind=str)[:10]]
+
 def run_rows(records, letters) -> list:
-    "A row of texts for each run: name, state, end, time it took, machine, threads, determinism, seed, revision, lock file."
-    def row(r):
-        threads, sure = look(r, "environment", "numerics", "threads", kind=list), look(r, "environment").get("op_determinism")
-        revision = look(r, "revision", kind=str)[:10] + (" and changes" if r.get("dirty") is True else "")
-        return [r["run"], words(r.get("status")), look(r, "time", kind=str)[:16].replace("T", " "), duration(_seconds(r)), letters.get(r["run"], "–"),
-                words(threads[0] if threads else None), words(sure), words(r.get("seed")), revision, look(r, "lock", kind=str)[:10]]
-    return [row(r) for r in records]
+    "A row of texts for each run: name, state, end, duration, machine, threads, determinism, seed, revision, lock file."
+    return [_run_row(r, letters) for r in records]
 
 def machine_rows(found) -> list:
     "A row for each property of the machines `found`: its name, then its value on each."
@@ -69,23 +79,26 @@ def titles() -> dict:
     for file in sorted((root()/"nbs").glob("*.ipynb")):
         try: cells = look(read_json(file), "cells", kind=list)
         except ValueError: continue                            # a notebook that is being written, or is none
-        heads = [re.search(r"(?m)^# (.+)", "".join(c.get("source", ""))) for c in cells if c.get("cell_type") == "markdown"]
+        texts = ["".join(c.get("source", "")) for c in cells if c.get("cell_type") == "markdown"]
+        heads = [re.search(r"(?m)^# (.+)", text) for text in texts]
         if any(heads): found[file.stem] = next(filter(None, heads))[1]
     return found
 
 def description(name) -> str:
-    "What `params/<name>.yaml` says the set is, and what was changed of it for a changed set; empty if there is none."
+    "What the file of the set `name` says it is, and what was changed of it for a changed set; empty if there is none."
     name, _, changed = name.partition("+")
-    file = root()/"params"/f"{name}.yaml"
-    try: return look(yaml.safe_load(file.read_text(encoding="utf-8")), "description", kind=str) + (f" (changed: {changed.replace('+', ', ')})" if changed else "")
+    try: said = look(yaml.safe_load(_set_of(name)[0].read_text(encoding="utf-8")), "description", kind=str)
     except (OSError, ValueError, yaml.YAMLError): return ""
+    return said + (f" (changed: {changed.replace('+', ', ')})" if changed else "")
 
 # %% ../../nbs/93_report.ipynb #0a2e5343
-def identifiers(keys) -> dict:
-    "A different identifier of letters, digits, - and _ for each of the `keys` (kind, name)."
-    found, used = {}, {part.id for part in PAPER} | {"claims", "judged", "unrun", "not-run", "paper", "beyond", "provenance", "notebooks"}
+_TAKEN = {"claims", "judged", "unrun", "not-run", "paper", "beyond", "provenance", "notebooks"}
+
+def identifiers(keys, taken=()) -> dict:
+    "A different identifier of letters, digits, - and _ for each of the `keys` (kind, name), none of those `taken`."
+    found, used = {}, {*_TAKEN, *taken}
     for kind, name in keys:
-        base = number = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{kind}-{name}")
+        number = re.sub(r"[^A-Za-z0-9_-]+", "-", f"{kind}-{name}")
         while number in used: number += "_"
         used.add(number)
         found[kind, name] = number
@@ -95,13 +108,17 @@ def identifiers(keys) -> dict:
 def _extent(seen, paper) -> str:
     "How much there is, in a sentence."
     there = sum(bool(s.figures or s.tables) for s in paper)
-    last = max((look(r, "time", kind=str) for r in seen.records), default="")[:10].replace("-", "\u2011")     # hyphens at which no line breaks
-    return f"{there} of the paper's {len(paper)} figures and tables; {many(len(seen.figures), 'figure')} and {many(len(seen.tables), 'table')} in all" + (f"; last run on {last}." if last else ".")
+    of_paper = f"{there} of the paper's {len(paper)} figures and tables; " if paper else ""
+    last = max((look(r, "time", kind=str) for r in seen.records), default="")[:10]
+    last = f"; last run on {last}.".replace("-", "\u2011") if last else "."     # hyphens at which no line breaks
+    return f"{of_paper}{many(len(seen.figures), 'figure')} and {many(len(seen.tables), 'table')} in all{last}"
 
 def _summary(records) -> str:
     "Runs, their time and their revisions, in a sentence."
     revisions = {look(r, "revision", kind=str)[:10] for r in records} - {""}
-    return f"{many(len(records), 'run')} that took {duration(sum(_seconds(r) or 0 for r in records))} altogether, of {many(len(revisions), 'revision')} of the code. A revision “and changes” had changes that were not committed."
+    took = duration(sum(_seconds(r) or 0 for r in records))
+    return (f"{many(len(records), 'run')} that took {took} altogether, of {many(len(revisions), 'revision')} of the "
+            "code. A revision “and changes” had changes that were not committed.")
 
 def _environment():
     "Jinja with escaping, for text that may hold anything."
@@ -109,36 +126,59 @@ def _environment():
                               undefined=jinja2.StrictUndefined, finalize=clean, trim_blocks=True, lstrip_blocks=True)
 
 # %% ../../nbs/93_report.ipynb #9ef0f952
+def _where_from(seen):
+    "What the part of the page on runs and machines holds."
+    found = machines(seen.records)
+    letters = {run: m.name for m in found for run in m.runs}
+    parameters = [[r["run"], words(look(r, "made_from", "parameters"))] for r in seen.records]
+    return dict(summary=_summary(seen.records), parameters=parameters, letters=[m.name for m in found],
+                surroundings=machine_rows(found), runs=run_rows(seen.records, letters), notebooks=seen.notebooks,
+                others=seen.others)
+
+def _what_is_said(seen):
+    "What the part of the page on claims holds."
+    claims = seen.claims or []
+    unrun = [c for c in claims if c.mark == "not-run"]
+    return dict(claims=seen.claims, counts=counts(claims), unrun=by_section(unrun),
+                judged=by_section(c for c in claims if c.mark != "not-run"))
+
 def page(folder, place=None) -> str:
     "The HTML page of the results in `folder`, for a file that lies in the folder `place` (default: the same)."
     seen, place = gather(folder), Path(place or folder)
     origin = origins(seen)
     paper, beyond = sections(seen, origin)
-    found, executed = machines(seen.records), {f.stem: link(f, place) for f in seen.notebooks}
-    parameters = [[r["run"], words(look(r, "made_from", "parameters"))] for r in seen.records]
+    name = seen.folder.name
+    keys = [*(("table", n) for n in seen.tables), *(("beyond", n) for n, _ in beyond)]
     return _environment().get_template("page.html").render(
-        name=seen.folder.name, description=re.sub(r"^\w", lambda first: first[0].upper(), description(seen.folder.name)), claims=seen.claims, many=many,
-        judged=by_section(c for c in seen.claims or () if c.mark != "not-run"), unrun=by_section(c for c in seen.claims or () if c.mark == "not-run"), counts=counts(seen.claims or []),
-        extent=_extent(seen, paper), notes=missing(seen, paper, origin), paper=paper, beyond=beyond, figures=seen.figures, tables=seen.tables, caption=caption, titles=titles(),
-        ids=identifiers([*(("table", n) for n in seen.tables), *(("beyond", n) for n, _ in beyond)]), href=lambda file: link(file, place), executed=executed, notebooks=seen.notebooks,
-        others=seen.others, summary=_summary(seen.records), parameters=parameters, letters=[m.name for m in found], surroundings=machine_rows(found),
-        runs=run_rows(seen.records, {run: m.name for m in found for run in m.runs}))
+        **_what_is_said(seen), **_where_from(seen), name=name, many=many, titles=titles(),
+        description=re.sub(r"^\w", lambda first: first[0].upper(), description(name)),
+        papers=[ledger.title for ledger in papers().values()], extent=_extent(seen, paper),
+        notes=missing(seen, paper, origin), paper=paper, beyond=beyond, figures=seen.figures, tables=seen.tables,
+        ids=identifiers(keys, [q.id for q in places()]), href=lambda file: link(file, place),
+        executed={f.stem: link(f, place) for f in seen.notebooks})
 
 # %% ../../nbs/93_report.ipynb #86e2365c
 LIMIT = 10_000_000    # bytes; a larger page is a burden to send and to open
 
-def write(name:str, out=None) -> Path:
-    """Write the report of `outputs/<name>/` to the file `out` (default: `report.html` in that folder; a folder gets it under that name) and return its path.
-
-    `ValueError` if the set has no results. Warns if the page is larger than `LIMIT`."""
+def _folder(name):
+    "The folder of the results of the set `name`; `ValueError` if it has none."
     outputs = root()/"outputs"
     known = sorted(f.name for f in outputs.glob("*") if f.is_dir() and results(f))
-    if name not in known:
-        settled = (root()/"params"/f"{name}.yaml").is_file()
-        raise ValueError(f"no results in outputs/{name}" + (f"; rbdm run params/{name}.yaml makes them" if settled else suggest(name, known)))
-    out = Path(out) if out else outputs/name/"report.html"
+    if name in known: return outputs/name
+    remedy = f"; rbdm run {name} makes them" if name and has_set(name) else suggest(name, known)
+    raise ValueError(f"no results in outputs/{name}{remedy}")
+
+def write(name:str, out=None) -> Path:
+    """Write the report of `outputs/<name>/` to the file `out` and return its path.
+
+    `out`: by default `report.html` in that folder; a folder gets it under that name. `ValueError` if the set has no
+    results. Warns if the page is larger than `LIMIT`."""
+    folder = _folder(name)
+    out = Path(out) if out else folder/"report.html"
     if out.is_dir(): out = out/"report.html"
-    text = page(outputs/name, out.absolute().parent).encode()
-    if len(text) > LIMIT: warnings.warn(f"{out} has {len(text)/1e6:.1f} MB; smaller or fewer figures in outputs/{name}/figures make it smaller")
+    text = page(folder, out.absolute().parent).encode()
+    if len(text) > LIMIT:
+        warnings.warn(f"{out} has {len(text)/1e6:.1f} MB; smaller or fewer figures in outputs/{name}/figures make it "
+                      "smaller")
     write_atomic(out, text)
     return out
