@@ -412,18 +412,17 @@ def _controls_table(frame):
                                     "mask − control": f"{t.remains:+.3f}{span(t)}"} for t in frame.itertuples()]))
 
 def _findings(name):
-    """For each study of set `name` what it is, how long its conditions wait, a table of masks beside controls and
-    one of what it says on the paper's statements, where there is something to say."""
+    """For each study of set `name` what it is, how long its conditions wait, and a table of masks beside
+    controls, where there is something to say."""
     import pandas as pd
     from rbdm_nb.project import root
     found = []
     for file in sorted((root()/"outputs"/name/"tables").glob("findings_*.csv")):
-        told, asked, beside = (pd.read_csv(file.with_name(file.name.replace("findings", kind, 1)))
-                               for kind in ("findings", "statements", "controls"))
+        told, beside = (pd.read_csv(file.with_name(file.name.replace("findings", kind, 1)))
+                        for kind in ("findings", "controls"))
         found += [f"**{s}**\n"
                   for s in told.sentence[told.about == "study"]] + [f"{s}\n" for s in told.sentence[told.about ==
                       "waiting"]]
-        if len(asked := asked[asked.agrees != "not run"]): found += _table_of(asked) + [""]
         if len(beside := beside.dropna(subset=["gain", "control_gain"])):
             found += ["Masks beside controls, mean F1 on the way:\n"] + _controls_table(beside) + [""]
     return "\n".join(found) or "No Trainee of this set has been run.\n"
