@@ -4,7 +4,7 @@ import csv, io, os, pickle, re, shutil, sys, warnings
 import numpy as np, pandas as pd, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
-from rbdm_nb.corpora import affectnet, datasets, images
+from rbdm_nb.corpora import affectnet, images
 from rbdm_nb.corpora.affectnet import CODES, check, cleaning, fake, label_counts, read_npy
 from rbdm_nb.corpora.datasets import EXPRESSIONS, load as load_corpus
 

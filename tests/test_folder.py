@@ -1,5 +1,5 @@
 "A user's own corpus: class folders, tables, parquet, arrays and pipelines; repeats, splits, and what is refused."
-import io, json, os, shutil, warnings
+import io, json, os, warnings
 from pathlib import Path
 
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq, pytest

@@ -11,9 +11,9 @@ __all__ = ['CODES', 'PUBLISHED', 'REPEATED', 'FEWER', 'LEFT', 'IN_PAPER', 'SIDE'
            'unique_names', 'left_out', 'load', 'quiet', 'of_class', 'label_counts', 'steps', 'cleaning', 'check']
 
 # %% ../../nbs/01f_affectnet.ipynb #136f7687
-import csv, hashlib, io, json, os, re, warnings
+import hashlib, io, os, re, warnings
 from collections import namedtuple
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np, pandas as pd

@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np, pandas as pd, yaml
 from PIL import Image
-from .images import (FORMATS, MAX_PIXELS, SUFFIXES, THREADS, LazyImages, compact, decode, each, fit,
+from .images import (FORMATS, SUFFIXES, LazyImages, compact, decode, each, fit,
                                     index_images, indexed, is_grey, one_picture,
-                            open_image, square, stored_or, to_8bit, upright_size)
+                            stored_or, upright_size)
 from ..project import of_system, progress, root as project, suggest
 from ..reproducibility import rng
 

@@ -271,7 +271,6 @@ def _number(x): return "-" if x != x else f"{int(x):,}"
 
 def _count_lines(found):
     "Lines of the table of a `Check`: classes and their sum, and for each split the images found (and published)."
-    import pandas as pd
     counts, published = found.counts, found.published
     splits = [*counts.index, *(s for s in published.index if s not in counts.index)]
     classes = [c for c in counts.columns if c != "all"]

@@ -4,7 +4,7 @@
 __all__ = ['Display', 'Line', 'work', 'Shown', 'execute', 'Outcome', 'require_gpu', 'own_jobs', 'run_set']
 
 # %% ../../nbs/91_runner.ipynb #f1f3218d
-import contextlib, functools, json, os, re, shutil, signal, socket, subprocess, sys, threading, time
+import contextlib, json, os, re, shutil, signal, socket, subprocess, sys, threading, time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -18,7 +18,7 @@ from papermill.log import logger
 from tqdm import tqdm
 from ..project import root, write_atomic
 from .clusters import cores, here, on_cluster
-from .pipeline import (Run, changed_name, made_from, notebooks, read_changed, read_record, read_set, runs,
+from .pipeline import (Run, changed_name, made_from, notebooks, read_record, read_set, runs,
                                    seal, state, upstream, waits_for, write_changed)
 from ..reproducibility import computed_on, file_digest, provenance
 
