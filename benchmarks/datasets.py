@@ -181,7 +181,7 @@ def speed(kind, options):
 
 def epoch(kind, n, options):
     "In a process of its own: opens the corpus and draws batches; JSON with seconds and peak memory."
-    tf = tensorflow(options.threads)
+    tensorflow(options.threads)
     root = corpus(options.folder, kind, n)
     start = time.perf_counter()
     faces = opened(root, kind, options.size)

@@ -260,8 +260,11 @@ def test_two_records_of_one_run_are_refused():
 
 def tables(records):
     runs, _ = m.study(records, 0.9)
-    return [m.curves(runs), m.scores(runs, (0.2, 0.4)), m.by_condition(m.scores(runs, (0.2, 0.4))), m.comparisons(runs), m.image_comparisons(runs), m.class_differences(runs), m.cost(runs, (0.2,)),
-            m.remains(runs), m.momenta(records), m.twins(runs)], [results.speed(runs, (0.2, 0.4)), results.control_sentences(runs), results.best_masked(runs)]
+    return [m.curves(runs), m.scores(runs, (0.2, 0.4)), m.by_condition(m.scores(runs, (0.2, 0.4))), m.comparisons(runs),
+            m.image_comparisons(runs), m.class_differences(runs), m.cost(runs, (0.2,)),
+            m.remains(runs), m.momenta(records), m.twins(runs)], [results.speed(runs, (0.2, 0.4)),
+                                                                  results.control_sentences(runs),
+                                                                  results.best_masked(runs)]
 
 
 def test_the_order_of_records_changes_nothing():
@@ -378,11 +381,15 @@ def ten(mask, switch, values, seed=0):
     counts = COUNTS.get(condition, [[10, 0, 0], [0, 10, 0], [0, 0, 10]])
     truth, said = np.repeat(np.indices((3, 3)).reshape(2, 9), np.ravel(counts), axis=1)
     best, right = int(np.argmax(values)), float((truth == said).mean())
-    rows = [dict(epoch=e + 1, images_seen=70_000*(e + 1), loss=1., val_loss=1., val_f1=v, val_accuracy=right, masked=False,
-                 seconds=1., weights=f"{mask}{e}" if e < 9 else f"{condition}{e}", f1=[v]*3) for e, v in enumerate(values)]
-    trainer = None if mask == "none" else dict(corpus="a", architecture="b", size=75, epochs=8, method="c", untrained=False,
+    rows = [dict(epoch=e + 1, images_seen=70_000*(e + 1), loss=1., val_loss=1., val_f1=v, val_accuracy=right,
+                 masked=False,
+                 seconds=1., weights=f"{mask}{e}" if e < 9 else f"{condition}{e}", f1=[v]*3) for e,
+                 v in enumerate(values)]
+    trainer = None if mask == "none" else dict(corpus="a", architecture="b", size=75, epochs=8, method="c",
+                                               untrained=False,
                                                seconds=1., relevance_seconds=1., mask_seconds=1.)
-    fusion = [dict(rule=r, weight=w, f1=v, accuracy=v) for r, w, v in (("trainee", 0., .5), ("mean", .5, .7), ("mean", .7, .6))]
+    fusion = [dict(rule=r, weight=w, f1=v, accuracy=v) for r, w,
+              v in (("trainee", 0., .5), ("mean", .5, .7), ("mean", .7, .6))]
     return m.invented(mask, switch, seed) | dict(
         trainer=trainer, curve=rows, best_epoch=best + 1, train_images=70_000, valid_images=30, fusion=fusion,
         classes=["fear", "contempt", "happy"], confusion=counts, batch_size=32, augment=True, class_weights="none",
@@ -395,8 +402,10 @@ def all_seven():
 
 
 STATED = {
-    "accelerates": .2 - .1, "mean-accelerates": .3 - .1, "mean-falls": 700_000, "mean-falls-at": 700_000, "switch-at-nine": 9,
-    "switched-keeps-pace": .5 - .4, "faster-in-all-cases": .15 - .1, "adapts-faster": .15 - .1, "switched-mean-higher": .5 - .4,
+    "accelerates": .2 - .1, "mean-accelerates": .3 - .1, "mean-falls": 700_000, "mean-falls-at": 700_000,
+    "switch-at-nine": 9,
+    "switched-keeps-pace": .5 - .4, "faster-in-all-cases": .15 - .1, "adapts-faster": .15 - .1,
+    "switched-mean-higher": .5 - .4,
     "switched-negative-higher": .6 - .4, "switched-perceptive-higher": .49 - .4, "negative-best": .6 - .5,
     "negative-over-mean": .3 - .3, "negative-over-mean-switched": .6 - .5, "perceptive-worst": .16 - .3,
     "perceptive-like-mean": .49 - .5, "discard-masks": .5 - .3, "little-gain": .6 - .4, "switch-needed": .3 - .4,
@@ -441,7 +450,8 @@ def test_a_run_that_cannot_answer_says_why(tmp_path):
 def test_another_trainer_is_a_study_of_its_own(tmp_path):
     other = ten("mean", 9, [.5]*10) | dict(label="b", tag="mean_switch9_b_bn0.9_seed0")
     other["trainer"] = other["trainer"] | dict(corpus="elsewhere")
-    runs = [*all_seven(), other, other | dict(label="untrained", tag="u", trainer=other["trainer"] | dict(untrained=True))]
+    runs = [*all_seven(), other, other | dict(label="untrained", tag="u",
+                                              trainer=other["trainer"] | dict(untrained=True))]
     found = claims_of(notebooks_own(tmp_path), runs)
     assert {study for _, study in found} == {"bn0.9", "bn0.9_b"}
     second = found["mean-accelerates", "bn0.9_b"]
@@ -450,7 +460,8 @@ def test_another_trainer_is_a_study_of_its_own(tmp_path):
 
 
 def test_a_corpus_that_is_a_folder_goes_by_its_name(tmp_path):
-    runs = [r | dict(corpus="folder", trainer=r["trainer"] and r["trainer"] | dict(corpus="folder")) for r in all_seven()]
+    runs = [r | dict(corpus="folder", trainer=r["trainer"] and r["trainer"] | dict(corpus="folder"))
+            for r in all_seven()]
     (tmp_path/"provenance").mkdir()
     for r in runs:
         made = dict(parameters=dict(data_root="/some/faces", trainer_root="/some/others"))
@@ -524,7 +535,9 @@ def test_the_study_is_made_of_whatever_there_is(tmp_path, records):
     missing = pd.read_csv(tmp_path/"tables"/"missing_bn0.9.csv")
     assert len(missing) == 7 - len({r["condition"] for r in records if r["mask"] in results.MASKS and not r["label"]})
     made = {f.name for f in (tmp_path/"tables").glob("*_bn0.9.csv")}
-    assert {f"{n}_bn0.9.csv" for n in "curves table_runs table_conditions comparisons mcnemar controls cost fusion momenta classes twins missing".split()} <= made
+    assert {f"{n}_bn0.9.csv"
+            for n in "curves table_runs table_conditions comparisons mcnemar controls cost fusion momenta classes "
+                     "twins missing".split()} <= made
     figures = {f.name for f in (tmp_path/"figures").glob("*.png")}
     assert ("fig10_curves_bn0.9.png" in figures) == bool(records) and ("fig12_confusion_bn0.9.png" in figures) == (len(records) > 1)
     assert len(pd.read_csv(tmp_path/"tables"/"table_runs_bn0.9.csv")) == len(records)

@@ -21,8 +21,11 @@ _OTHERS = ("#8C564B", "p"), ("#5B3A8C", "h"), ("#7A7A00", "d")     # for labels 
 def _look(record, labels=()):
     "Colour, marker, line and filling of a condition; `labels` of the figure tell several other Trainers apart."
     colour, marker = look_of(record["mask"])
-    if label := record.get("label"): colour, marker = ("#777777", "*") if label == "untrained" else _OTHERS[labels.index(label) % len(_OTHERS) if label in labels else 0]
-    line = ":" if label == "untrained" else "-." if label else "-" if record["switch_epoch"] or record["mask"] == "none" else "--"
+    if label := record.get("label"):
+        colour, marker = ("#777777", "*") if label == "untrained" else _OTHERS[labels.index(label) % len(_OTHERS)
+                                                                               if label in labels else 0]
+    line = (":" if label == "untrained" else "-." if label else "-" if record["switch_epoch"]
+            or record["mask"] == "none" else "--")
     return dict(color=colour, ls=line), dict(marker=marker, ms=4, mfc=colour if line == "-" else "white")
 
 def called(name:str) -> str:
@@ -45,7 +48,8 @@ def _draw_condition(axis, group, column, labels):
         for r in group: axis.plot(*points(r["curve"], column), lw=0.5, alpha=0.6, **line)
         low, high = np.array([interval(v)[1:] for v in every.T]).T
         axis.fill_between(x, low, high, color=line["color"], alpha=0.12, lw=0)
-    axis.plot(x, every.mean(0), lw=1.5, **line, **dots, label=called(group[0]["name"]) + (f" ({len(group)} seeds)" if len(group) > 1 else ""))
+    axis.plot(x, every.mean(0), lw=1.5, **line, **dots,
+              label=called(group[0]["name"]) + (f" ({len(group)} seeds)" if len(group) > 1 else ""))
 
 def _labels(records): return sorted({r.get("label") or "" for r in records} - {"", "untrained"})
 
@@ -54,10 +58,13 @@ def _draw_panel(axis, records, column, text, labels):
     for name in names(records): _draw_condition(axis, [r for r in records if r["name"] == name], column, labels)
     for switch in {r["switch_epoch"] for r in records if 0 < r["switch_epoch"] < len(r["curve"])}:
         axis.axvline(switch*records[0]["train_images"], color="black", ls=":", lw=1)
-        axis.text(switch*records[0]["train_images"], 1, " switch", transform=axis.get_xaxis_transform(), va="top", fontsize=8)
+        axis.text(switch*records[0]["train_images"], 1, " switch", transform=axis.get_xaxis_transform(), va="top",
+                  fontsize=8)
     axis.set(xlabel="images seen (thousands)", ylabel=text)
     axis.xaxis.set_major_formatter(lambda x, _: f"{x/1000:g}")
-    if column == "val_f1": axis.axhline(majority_f1(records[0]["confusion"]), color="grey", lw=1, zorder=0, label="always the commonest class")
+    if column == "val_f1":
+        axis.axhline(majority_f1(records[0]["confusion"]), color="grey", lw=1, zorder=0,
+                     label="always the commonest class")
 
 def _height(axis, records, column):
     "Limits that a few stray epochs of a loss do not decide."
@@ -67,10 +74,12 @@ def _height(axis, records, column):
     else: axis.set_ylim(0.9*values.min(), max(1.15*np.quantile(values, 0.9), values.min()))
 
 def draw_curves(records:list):
-    "Figure 10: macro F1 and cross-entropy on validation images against images seen, of each condition of `records`; returns the figure."
+    """Figure 10: macro F1 and cross-entropy on validation images against images seen, of each condition of
+    `records`; returns the figure."""
     import matplotlib.pyplot as plt
     fig, axes = plt.subplots(1, 2, figsize=(7.2, 4.4))
-    for axis, column, text in zip(axes, ("val_f1", "val_loss"), ("macro F1, validation", "cross-entropy, validation (nats)")):
+    for axis, column, text in zip(axes, ("val_f1", "val_loss"),
+                                  ("macro F1, validation", "cross-entropy, validation (nats)")):
         _draw_panel(axis, records, column, text, _labels(records))
         _height(axis, records, column)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
@@ -88,10 +97,13 @@ def _from_zero(axis):
     axis.autoscale(axis="y"); axis.set_ylim(0, None)
 
 def draw_controls(records:list):
-    "Macro F1 against images seen of no mask, the mean mask and the controls: switched on the left, masked throughout on the right, where there is a control; returns the figure."
+    """Macro F1 against images seen of no mask, the mean mask and the controls: switched on the left, masked
+    throughout on the right, where there is a control; returns the figure."""
     import matplotlib.pyplot as plt
-    groups = [[r for r in records if r["mask"] == "none" or bool(r["switch_epoch"]) == switched] for switched in (True, False)]
-    groups = [(title, g) for title, g in zip(("switched to plain images", "masked throughout"), groups) if any(map(_is_control, g))]
+    groups = [[r for r in records if r["mask"] == "none" or bool(r["switch_epoch"]) == switched]
+              for switched in (True, False)]
+    groups = [(title, g) for title, g in zip(("switched to plain images", "masked throughout"), groups)
+              if any(map(_is_control, g))]
     fig, axes = plt.subplots(1, len(groups), figsize=(7.2, 4.4), sharey=True, squeeze=False)
     for axis, (title, group) in zip(axes[0], groups):
         _draw_panel(axis, group, "val_f1", "macro F1, validation", _labels(records))
@@ -102,7 +114,8 @@ def draw_controls(records:list):
 
 # %% ../../nbs/07_results.ipynb #7ca661d6
 def draw_classes(table:pd.DataFrame, conditions:list, measure:str="f1"):
-    "Differences of each class between `conditions` and what they are compared with, from `class_differences`, with intervals; returns the figure."
+    """Differences of each class between `conditions` and what they are compared with, from `class_differences`, with
+    intervals; returns the figure."""
     import matplotlib.pyplot as plt
     table = table[table.measure == measure]
     classes = list(dict.fromkeys(table["class"]))
@@ -110,7 +123,9 @@ def draw_classes(table:pd.DataFrame, conditions:list, measure:str="f1"):
     for i, name in enumerate(conditions):
         part = table[table.condition == name]
         y = np.arange(len(classes)) + (i - (len(conditions) - 1)/2)*0.8/max(len(conditions), 2)
-        axis.errorbar(part.difference, y, xerr=[part.difference - part.low, part.high - part.difference], fmt="o^sDvPX"[i % 7], ms=4, lw=1, capsize=2, color=OKABE_ITO[i % 7], label=f"{called(name)} (over {part.interval_over.iloc[0]})")
+        axis.errorbar(part.difference, y, xerr=[part.difference - part.low, part.high - part.difference],
+                      fmt="o^sDvPX"[i % 7], ms=4, lw=1, capsize=2, color=OKABE_ITO[i % 7],
+                      label=f"{called(name)} (over {part.interval_over.iloc[0]})")
     images = table.drop_duplicates("class").set_index("class").images
     axis.axvline(0, color="black", lw=0.8)
     axis.set_yticks(range(len(classes)), [f"{c} ({images[c]} images)" for c in classes]); axis.invert_yaxis()
@@ -124,7 +139,8 @@ def _reached(images, first):
     return f"within the first {images:,.0f} images" if images <= first else f"after {images:,.0f} images"
 
 def speed(records:list, levels, against:str="none") -> list:
-    "A sentence for each condition and level: median images seen until F1 reaches it, beside `against`, over shared seeds; none where both did within the first epoch, or neither ever did."
+    """A sentence for each condition and level: median images seen until F1 reaches it, beside `against`, over shared
+    seeds; none where both did within the first epoch, or neither ever did."""
     table, found = scores(records, levels), []
     for name in names(records):
         seeds = set(table.seed[table.condition == name]) & set(table.seed[table.condition == against])
@@ -133,11 +149,14 @@ def speed(records:list, levels, against:str="none") -> list:
             a, b = (part[f"images_to_{l:g}"][part.condition == n].median() for n in (name, against))
             first = records[0]["curve"][0]["images_seen"]
             if min(a, b) == np.inf or max(a, b) <= first: continue
-            found.append(f"{called(name)} reaches F1 {l:g} {_reached(a, first)}, {called(against)} {_reached(b, first)}" + (f" ({b/a:.2f} times as many)." if first < a and np.isfinite(a + b) else "."))
+            found.append(f"{called(name)} reaches F1 {l:g} {_reached(a, first)}, {called(against)} "
+                         f"{_reached(b, first)}" + (f" ({b/a:.2f} times as many)." if first < a and np.isfinite(a + b)
+                                                    else "."))
     return found
 
 def best_masked(records:list) -> str:
-    "The condition with the highest mean of best F1 among the paper's masked ones, over seeds that all of them have (over each one's own if they share none); None without any."
+    """The condition with the highest mean of best F1 among the paper's masked ones, over seeds that all of them have
+    (over each one's own if they share none); None without any."""
     table = scores([r for r in records if r["mask"] in (*MASKS,)[1:] and not r.get("label")])
     wide = table.pivot(index="seed", columns="condition", values="best_f1")
     means = (wide.dropna() if len(wide.dropna()) else wide).mean().reindex(dict.fromkeys(table.condition))
@@ -150,14 +169,19 @@ def control_sentences(records:list) -> list:
     "Sentences on what remains of a mask's gain in area beside each control."
     found = []
     for t in remains(records).dropna(subset=["gain", "control_gain"]).itertuples():
-        rest = "there is no gain to explain; mask less control is" if t.gain <= 0 else "nothing of the gain remains," if t.share <= 0 else "all of the gain remains," if t.share == 1 else f"{t.share:.0%} of the gain remain,"
-        found.append(f"{called(t.condition)} {_change(t.gain)} in mean F1 on the way against no mask, {called(t.control)} {_change(t.control_gain)}: {rest} "
-                     f"{t.remains:+.3f} " + (f"({t.low:+.3f} to {t.high:+.3f}, corrected p = {t.p_holm:.2g})." if np.isfinite(t.low) else "(one seed: no test)."))
+        rest = ("there is no gain to explain; mask less control is" if t.gain <= 0 else "nothing of the gain remains,"
+                if t.share <= 0 else "all of the gain remains," if t.share == 1
+                else f"{t.share:.0%} of the gain remain,")
+        found.append(f"{called(t.condition)} {_change(t.gain)} in mean F1 on the way against no mask, "
+                     f"{called(t.control)} {_change(t.control_gain)}: {rest} "
+                     f"{t.remains:+.3f} " + (f"({t.low:+.3f} to {t.high:+.3f}, corrected p = {t.p_holm:.2g})."
+                                             if np.isfinite(t.low) else "(one seed: no test)."))
     return found
 
 # %% ../../nbs/07_results.ipynb #b880e82c
 def folder_names(folder) -> dict:
-    """{(tag, "corpus" or "trainer_corpus"): name of the folder} of the runs of the output folder `folder` whose corpus is one.
+    """{(tag, "corpus" or "trainer_corpus"): name of the folder} of the runs of the output folder `folder` whose corpus
+    is one.
 
     From `provenance/`; a run without one is not in it."""
     found = {}
@@ -187,7 +211,8 @@ def stated(compared:dict, conditions:tuple, value, folders:dict=None) -> list:
 
 # %% ../../nbs/07_results.ipynb #978565ac
 def waiting(record:dict, margin:float=0.02) -> int:
-    "Epochs that `record`'s macro F1 spends at most `margin` above always answering with the commonest class, before it is higher for the first time."
+    """Epochs that `record`'s macro F1 spends at most `margin` above always answering with the commonest class,
+    before it is higher for the first time."""
     above = np.flatnonzero(points(record["curve"])[1] > majority_f1(record["confusion"]) + margin)
     return int(above[0]) if len(above) else len(record["curve"])
 
@@ -199,7 +224,8 @@ def waiting_sentences(records:list) -> list:
     return [f"Epochs before macro F1 is more than 0.02 above always answering with the commonest class: {told}."]
 
 def draw_momenta(records:list):
-    "Macro F1 against images seen, one panel for each momentum of batch normalisation, of the conditions that every momentum of `records` has; returns the figure, or None if there is but one momentum or no such condition."
+    """Macro F1 against images seen, one panel for each momentum of batch normalisation, of the conditions that every
+    momentum of `records` has; returns the figure, or None if there is but one momentum or no such condition."""
     import matplotlib.pyplot as plt
     parts = {m: study(records, m)[0] for m in sorted({r["momentum"] for r in records})}
     common = set.intersection(*(set(names(part)) for part in parts.values())) if len(parts) > 1 else None
@@ -221,13 +247,17 @@ def wanted(conditions:str, seeds:int) -> list:
     found = []
     for word in conditions.replace(",", " ").split():
         parts = re.fullmatch(rf"(none)|({'|'.join((*MASKS, *CONTROLS)[1:])})_(?:throughout|switch(\d+))", word)
-        if not parts or parts[3] == "0": raise ValueError(f"conditions: cannot read {word!r}; write none, or a mask ({', '.join((*MASKS, *CONTROLS)[1:])}) with _throughout or _switch and an epoch, as mean_switch9")
+        if not parts or parts[3] == "0":
+            raise ValueError(f"conditions: cannot read {word!r}; write none, or a mask "
+                             f"({', '.join((*MASKS, *CONTROLS)[1:])}) with _throughout or _switch and an epoch, as "
+                             "mean_switch9")
         found.append((parts[1] or parts[2], int(parts[3] or 0)))
     return [(mask, switch, s) for mask, switch in dict.fromkeys(found) for s in range(seeds)]
 
 def lacking(records:list, p) -> list:
     "What `p` wants, as by `wanted`, that no record with the settings of `p` has."
     momentum = momentum_of(p.momentum, p.architecture)
-    fits = lambda r: len(r["curve"]) == p.epochs and r["momentum"] == momentum and all(r[s] == getattr(p, s) for s in SETTINGS)
+    fits = lambda r: len(r["curve"]) == p.epochs and r["momentum"] == momentum and all(r[s] == getattr(p, s)
+                                                                                       for s in SETTINGS)
     have = {r["tag"] for r in records if fits(r)}
     return [w for w in wanted(p.conditions, p.seeds) if tag_of(*w, momentum, p.label) not in have]

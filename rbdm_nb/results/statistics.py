@@ -23,18 +23,29 @@ def _invented_guess(truth, share, *counters):
     "Answers of which about `share` are right."
     return np.where(rng(0, "invented", *counters).random(len(truth)) < share, truth, (truth + 1) % 8)
 
-def invented(mask:str="none", switch_epoch:int=0, seed:int=0, gain:float=0., epochs:int=4, images:int=800, label:str="", momentum:float=0.9) -> dict:
-    "A record with invented numbers, for examples and tests; its tag says so. `gain`: how much more often than without it the answers are right."
+def invented(mask:str="none", switch_epoch:int=0, seed:int=0, gain:float=0., epochs:int=4, images:int=800, label:str="",
+             momentum:float=0.9) -> dict:
+    """A record with invented numbers, for examples and tests; its tag says so. `gain`: how much more often than
+    without it the answers are right."""
     truth, run = np.arange(images) % 8, (mask, switch_epoch, seed)
-    guesses = [_invented_guess(truth, share + gain, *run, e) for e, share in enumerate(np.sort(rng(0, "invented", *run).uniform(0.1, 0.5, epochs)))]
+    guesses = [_invented_guess(truth, share + gain, *run, e) for e,
+               share in enumerate(np.sort(rng(0, "invented", *run).uniform(0.1, 0.5, epochs)))]
     f1 = [macro_f1(truth, g) for g in guesses]
     best = guesses[int(np.argmax(f1))]
-    curve = [dict(epoch=e + 1, images_seen=1000*(e + 1), loss=2 - v, val_loss=2 - v, val_f1=v, val_accuracy=float((g == truth).mean()), masked=mask != "none" and (not switch_epoch or e < switch_epoch),
+    curve = [dict(epoch=e + 1, images_seen=1000*(e + 1), loss=2 - v, val_loss=2 - v, val_f1=v,
+                  val_accuracy=float((g == truth).mean()), masked=mask != "none"
+                  and (not switch_epoch or e < switch_epoch),
                   seconds=10., weights=f"{mask}{seed}{e}", f1=[v]*8) for e, (v, g) in enumerate(zip(f1, guesses))]
-    trainer = None if mask == "none" else dict(corpus="invented", untrained=label == "untrained", seconds=100., relevance_seconds=20., mask_seconds=2.)
-    return dict(tag=f"invented_{mask}_switch{switch_epoch}_{label}_bn{momentum:g}_seed{seed}", condition=condition_name(mask, switch_epoch), mask=mask, switch_epoch=switch_epoch, momentum=momentum, seed=seed,
-                label=label, **dict.fromkeys(SETTINGS, "invented"), train_images=1000, valid_images=images, classes=[f"class {k}" for k in range(8)], trainer=trainer, curve=curve, best_epoch=int(np.argmax(f1)) + 1,
-                confusion=confusion_matrix(truth, best, list("abcdefgh")).to_numpy().tolist(), correct=np.packbits(best == truth).tobytes().hex(), fusion=None, settings="invented", environment={})
+    trainer = None if mask == "none" else dict(corpus="invented", untrained=label == "untrained", seconds=100.,
+                                               relevance_seconds=20., mask_seconds=2.)
+    return dict(tag=f"invented_{mask}_switch{switch_epoch}_{label}_bn{momentum:g}_seed{seed}",
+                condition=condition_name(mask, switch_epoch), mask=mask, switch_epoch=switch_epoch, momentum=momentum,
+                seed=seed,
+                label=label, **dict.fromkeys(SETTINGS, "invented"), train_images=1000, valid_images=images,
+                classes=[f"class {k}" for k in range(8)], trainer=trainer, curve=curve,
+                best_epoch=int(np.argmax(f1)) + 1,
+                confusion=confusion_matrix(truth, best, list("abcdefgh")).to_numpy().tolist(),
+                correct=np.packbits(best == truth).tobytes().hex(), fusion=None, settings="invented", environment={})
 
 # %% ../../nbs/07a_statistics.ipynb #a353f224
 def right(record:dict) -> np.ndarray:
@@ -48,16 +59,24 @@ def _faults(record):
     if list(curve.epoch) != list(range(1, len(curve) + 1)): yield "the epochs of its curve are not 1, 2, 3 …"
     if not (np.diff(seen, prepend=0) > 0).all(): yield "images_seen does not grow from epoch to epoch"
     if not ((f1 >= 0) & (f1 <= 1)).all(): yield "a val_f1 is not between 0 and 1"
-    elif record["best_epoch"] != f1.argmax() + 1: yield f"best_epoch is {record['best_epoch']}, but the highest val_f1 is that of epoch {f1.argmax() + 1}"
-    if counts.shape != (len(record["classes"]),)*2 or counts.min() < 0 or counts.sum() != n: yield f"its confusion matrix does not count {n} images of {len(record['classes'])} classes"
-    elif len(record["correct"]) != 2*(-(-n//8)) or right(record).sum() != np.trace(counts): yield "the bits in `correct` do not agree with the confusion matrix"
-    elif not np.isclose(curve.val_accuracy[record["best_epoch"] - 1], np.trace(counts)/n): yield "val_accuracy of the best epoch does not agree with the confusion matrix"
+    elif record["best_epoch"] != f1.argmax() + 1:
+        yield f"best_epoch is {record['best_epoch']}, but the highest val_f1 is that of epoch {f1.argmax() + 1}"
+    if counts.shape != (len(record["classes"]),)*2 or counts.min() < 0 or counts.sum() != n:
+        yield f"its confusion matrix does not count {n} images of {len(record['classes'])} classes"
+    elif len(record["correct"]) != 2*(-(-n//8)) or right(record).sum() != np.trace(counts):
+        yield "the bits in `correct` do not agree with the confusion matrix"
+    elif not np.isclose(curve.val_accuracy[record["best_epoch"] - 1], np.trace(counts)/n):
+        yield "val_accuracy of the best epoch does not agree with the confusion matrix"
 
 def checked(record:dict) -> dict:
-    "`record` if it is whole and agrees with itself; else a `ValueError` that names its file, what is wrong and the remedy."
+    """`record` if it is whole and agrees with itself; else a `ValueError` that names its file, what is wrong and the
+    remedy."""
     try: wrong = [f"{f} is missing" for f in missing(record)] or list(_faults(record))
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error: wrong = [f"it cannot be read ({type(error).__name__}: {error})"]
-    if wrong: raise ValueError(f"tables/run_{record.get('tag', '?')}.json: {wrong[0]}; delete it and run 06_trainee for it again")
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        wrong = [f"it cannot be read ({type(error).__name__}: {error})"]
+    if wrong:
+        raise ValueError(f"tables/run_{record.get('tag', '?')}.json: {wrong[0]}; delete it and run 06_trainee for it "
+                         "again")
     return record
 
 # %% ../../nbs/07a_statistics.ipynb #09c07af4
@@ -67,12 +86,15 @@ def _named(records):
     "`records` with their `name` in legends."
     switches = {}
     for r in records: switches.setdefault((r["mask"], r.get("label", "")), set()).add(r["switch_epoch"] or None)
-    more = lambda r: [t for t in (f"after {r['switch_epoch']}" if len(switches[r["mask"], r.get("label", "")] - {None}) > 1 and r["switch_epoch"] else "", r.get("label", "")) if t]
+    more = lambda r: [t for t in (f"after {r['switch_epoch']}"
+                                  if len(switches[r["mask"], r.get("label", "")] - {None}) > 1 and r["switch_epoch"]
+                                  else "", r.get("label", "")) if t]
     return [r | dict(name=r["condition"] + (f" ({', '.join(more(r))})" if more(r) else "")) for r in records]
 
 def _order(record):
     known = (*MASKS, *CONTROLS)
-    return known.index(record["mask"]) if record["mask"] in known else len(known), record["mask"], record.get("label", ""), record["switch_epoch"], record["seed"]
+    return known.index(record["mask"]) if record["mask"] in known else len(known), record["mask"], record.get("label",
+        ""), record["switch_epoch"], record["seed"]
 
 # %% ../../nbs/07a_statistics.ipynb #6ca7d3fe
 def alike(records:list) -> list:
@@ -86,15 +108,19 @@ def alike(records:list) -> list:
     return [groups[kind] for kind in sorted(groups, key=lambda kind: (-counts[kind], kind))]
 
 def study(records:list, momentum:float) -> tuple:
-    """Records with `momentum` and their settings in common (those of most runs without a label), in the order of legends, each with its `name`; and a frame of those left out.
+    """Records with `momentum` and their settings in common (those of most runs without a label), in the order of
+    legends, each with its `name`; and a frame of those left out.
 
     `ValueError` for a damaged record, or two of one condition and seed."""
-    found = sorted((checked(r) for r in records if np.isclose(r.get("momentum", -1), momentum)), key=lambda r: (_order(r), r["tag"]))
+    found = sorted((checked(r) for r in records if np.isclose(r.get("momentum", -1), momentum)),
+                   key=lambda r: (_order(r), r["tag"]))
     groups = alike(found)
     kept, first = _named(groups[0] if groups else []), {}
     for r in kept:
         other = first.setdefault((r["name"], r["seed"]), r)
-        if other is not r: raise ValueError(f"tables/run_{other['tag']}.json and tables/run_{r['tag']}.json are both {r['name']}, seed {r['seed']}; delete one, or give one of them a `label`")
+        if other is not r:
+            raise ValueError(f"tables/run_{other['tag']}.json and tables/run_{r['tag']}.json are both {r['name']}, "
+                             f"seed {r['seed']}; delete one, or give one of them a `label`")
     why = lambda r: "other " + ", ".join(f"{s}: {r[s]}" for s in _SAME if r[s] != kept[0][s])
     left = [r for r in found if not any(r is k for k in groups[0])]
     return kept, pd.DataFrame([dict(run=r["tag"], why=why(r)) for r in left], columns=["run", "why"])
@@ -145,20 +171,28 @@ def studies(records:list, momentum:float) -> dict:
 
 # %% ../../nbs/07a_statistics.ipynb #550e95dc
 def curves(records:list) -> pd.DataFrame:
-    "One row an epoch of each run of a study: tag, condition, mask, switch_epoch, momentum, seed, then the columns of the learning curve."
-    about = {"tag": "tag", "condition": "name", "mask": "mask", "switch_epoch": "switch_epoch", "momentum": "momentum", "seed": "seed"}
-    rows = [{c: r[k] for c, k in about.items()} | {k: v for k, v in row.items() if k != "f1"} for r in records for row in r["curve"]]
-    return pd.DataFrame(rows, columns=[*about, *("epoch images_seen loss val_loss val_f1 val_accuracy masked seconds weights".split())])
+    """One row an epoch of each run of a study: tag, condition, mask, switch_epoch, momentum, seed, then the columns
+    of the learning curve."""
+    about = {"tag": "tag", "condition": "name", "mask": "mask", "switch_epoch": "switch_epoch", "momentum": "momentum",
+             "seed": "seed"}
+    rows = [{c: r[k] for c, k in about.items()} | {k: v for k, v in row.items() if k != "f1"} for r in records
+            for row in r["curve"]]
+    return pd.DataFrame(rows, columns=[*about, *("epoch images_seen loss val_loss val_f1 val_accuracy masked seconds "
+                                                 "weights".split())])
 
 
 def twins(records:list) -> pd.DataFrame:
-    "One row for each masked run and its switched twin of the same seed: epochs they share, and whether their weights are identical in all of them."
+    """One row for each masked run and its switched twin of the same seed: epochs they share, and whether their
+    weights are identical in all of them."""
     rows = []
     for a in records:
         for b in records:
-            if b["switch_epoch"] and not a["switch_epoch"] and all(a.get(k) == b.get(k) for k in ("mask", "label", "seed", "threads")):
+            if b["switch_epoch"] and not a["switch_epoch"] and all(a.get(k) == b.get(k)
+                                                                   for k in ("mask", "label", "seed", "threads")):
                 n = min(b["switch_epoch"], len(a["curve"]), len(b["curve"]))
-                rows.append(dict(condition=a["name"], switched=b["name"], seed=a["seed"], epochs=n, identical=[e["weights"] for e in a["curve"][:n]] == [e["weights"] for e in b["curve"][:n]]))
+                rows.append(dict(condition=a["name"], switched=b["name"], seed=a["seed"], epochs=n,
+                                 identical=[e["weights"] for e in a["curve"][:n]] == [e["weights"]
+                                                                                      for e in b["curve"][:n]]))
     return pd.DataFrame(rows, columns="condition switched seed epochs identical".split())
 
 # %% ../../nbs/07a_statistics.ipynb #4d9b43bd
@@ -168,7 +202,8 @@ def points(curve, y:str="val_f1") -> tuple:
     return frame.images_seen.to_numpy(float), frame[y].to_numpy(float)
 
 def images_to(curve, level:float) -> float:
-    """Images seen when validation F1 of `curve` (its rows, or a frame) first reaches `level`, linear between epochs; inf if it never does.
+    """Images seen when validation F1 of `curve` (its rows, or a frame) first reaches `level`, linear between epochs;
+    inf if it never does.
 
     An upper bound where the first epoch has reached it already."""
     x, y = points(curve)
@@ -178,13 +213,16 @@ def images_to(curve, level:float) -> float:
 
 # %% ../../nbs/07a_statistics.ipynb #6c8559bf
 def f1_at(curve, images:float) -> float:
-    "Validation F1 of `curve` after `images` images, linear between epochs. `ValueError` outside of what the curve covers."
+    """Validation F1 of `curve` after `images` images, linear between epochs. `ValueError` outside of what the curve
+    covers."""
     x, y = points(curve)
-    if not x[0] <= images <= x[-1]: raise ValueError(f"the curve covers {x[0]:.0f} to {x[-1]:.0f} images, not {images:.0f}")
+    if not x[0] <= images <= x[-1]:
+        raise ValueError(f"the curve covers {x[0]:.0f} to {x[-1]:.0f} images, not {images:.0f}")
     return float(np.interp(images, x, y))
 
 def area(curve, images:float=None) -> float:
-    "Mean height of `curve`'s validation F1 from the first epoch to `images` (None: its end): the area under it divided by the width, 0 … 1."
+    """Mean height of `curve`'s validation F1 from the first epoch to `images` (None: its end): the area under it
+    divided by the width, 0 … 1."""
     x, y = points(curve)
     end = x[-1] if images is None else images
     last = f1_at(curve, end)
@@ -297,18 +335,23 @@ def interval(values, level:float=0.95) -> tuple:
 
 # %% ../../nbs/07a_statistics.ipynb #4b5c0f79
 def ends(records:list, limit:float=np.inf) -> tuple:
-    "Images at the end of the beginning (the first switch of the study, or nine epochs, if the runs are that long), and at the end of the shortest run; both at most `limit`."
+    """Images at the end of the beginning (the first switch of the study, or nine epochs, if the runs are that long),
+    and at the end of the shortest run; both at most `limit`."""
     end = min(limit, *(r["curve"][-1]["images_seen"] for r in records))
     switch = min((r["switch_epoch"] for r in records if r["switch_epoch"]), default=9)
     return min(switch*records[0]["train_images"], end), end
 
 def scores(records:list, levels=(), limit:float=np.inf) -> pd.DataFrame:
-    """One row a run of a study: condition, seed, epochs, best epoch and its F1 and accuracy; F1 at the end of the shortest run (`final_f1`), or after `limit` images;
-    area up to there, and up to the first switch (`early`); images seen until each of `levels`."""
-    if not records: return pd.DataFrame(columns="condition seed epochs best_epoch best_f1 accuracy final_f1 area early".split())
+    """One row a run of a study: condition, seed, epochs, best epoch and its F1 and accuracy; F1 at the end of the
+    shortest run (`final_f1`), or after `limit` images; area up to there, and up to the first switch (`early`); images
+    seen until each of `levels`."""
+    if not records:
+        return pd.DataFrame(columns="condition seed epochs best_epoch best_f1 accuracy final_f1 area early".split())
     early, end = ends(records, limit)
-    rows = [dict(condition=r["name"], seed=r["seed"], epochs=len(c), best_epoch=r["best_epoch"], best_f1=c[r["best_epoch"] - 1]["val_f1"], accuracy=right(r).mean(),
-                 final_f1=f1_at(c, end), area=area(c, end), early=area(c, early), **{f"images_to_{l:g}": images_to(c, l) for l in levels})
+    rows = [dict(condition=r["name"], seed=r["seed"], epochs=len(c), best_epoch=r["best_epoch"],
+                 best_f1=c[r["best_epoch"] - 1]["val_f1"], accuracy=right(r).mean(),
+                 final_f1=f1_at(c, end), area=area(c, end), early=area(c, early),
+                 **{f"images_to_{l:g}": images_to(c, l) for l in levels})
             for r in records for c in [r["curve"]]]
     return pd.DataFrame(rows)
 
@@ -316,12 +359,14 @@ def scores(records:list, levels=(), limit:float=np.inf) -> pd.DataFrame:
 MEASURES = ("area", "early", "final_f1", "best_f1")
 
 def by_condition(table:pd.DataFrame) -> pd.DataFrame:
-    "`scores` in one row a condition: number of seeds, mean, low and high of each measure, and of each level the median of images and how many seeds reached it."
+    """`scores` in one row a condition: number of seeds, mean, low and high of each measure, and of each level the
+    median of images and how many seeds reached it."""
     rows = []
     for name, part in table.groupby("condition", sort=False):
         row = dict(condition=name, seeds=len(part))
         for m in (*MEASURES, "accuracy"): row |= dict(zip((m, f"{m}_low", f"{m}_high"), interval(part[m])))
-        for c in [c for c in table if c.startswith("images_to_")]: row |= {c: part[c].median(), c.replace("images_to", "reached"): int(np.isfinite(part[c]).sum())}
+        for c in [c for c in table if c.startswith("images_to_")]:
+            row |= {c: part[c].median(), c.replace("images_to", "reached"): int(np.isfinite(part[c]).sum())}
         rows.append(row)
     return pd.DataFrame(rows, columns=None if rows else ["condition", "seeds", *MEASURES])
 
@@ -335,7 +380,8 @@ def holm(p) -> np.ndarray:
     return result
 
 def paired(differences) -> dict:
-    "Paired t-test of `differences` (N,) within seeds: seeds, mean difference, its 95 % interval and p; without spread p is 1 for differences of 0, else 0; nan for one seed."
+    """Paired t-test of `differences` (N,) within seeds: seeds, mean difference, its 95 % interval and p; without
+    spread p is 1 for differences of 0, else 0; nan for one seed."""
     d = np.asarray(differences, float)
     mean, low, high = interval(d)
     if len(d) < 2: p = float("nan")
@@ -345,7 +391,8 @@ def paired(differences) -> dict:
 
 # %% ../../nbs/07a_statistics.ipynb #d560d5e1
 def mcnemar(a, b) -> dict:
-    """McNemar's exact test of which images `a` and `b` (N,) bool recognised: images, those only `a` or only `b` did, difference of the accuracies with its 95 % interval, and p.
+    """McNemar's exact test of which images `a` and `b` (N,) bool recognised: images, those only `a` or only `b` did,
+    difference of the accuracies with its 95 % interval, and p.
 
     The interval is Wald's for paired shares."""
     if len(a) != len(b): raise ValueError(f"{len(a)} and {len(b)} images cannot be paired")
@@ -353,7 +400,8 @@ def mcnemar(a, b) -> dict:
     d = (only_a - only_b)/n
     half = stats.norm.ppf(0.975)*np.sqrt((only_a + only_b)/n - d**2)/np.sqrt(n)
     p = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    return dict(images=n, only_condition=only_a, only_against=only_b, difference=d, low=d - half, high=d + half, p=float(p))
+    return dict(images=n, only_condition=only_a, only_against=only_b, difference=d, low=d - half, high=d + half,
+                p=float(p))
 
 # %% ../../nbs/07a_statistics.ipynb #39c8be33
 def planned(records:list) -> list:
@@ -362,17 +410,21 @@ def planned(records:list) -> list:
     about = {n: (first[n]["mask"], first[n].get("label", ""), first[n]["switch_epoch"]) for n in names(records)}
     control = lambda n: about[n][0] in CONTROLS or "untrained" in about[n][1]
     pairs = [("against no mask", n, "none") for n in about if n != "none" and "none" in about]
-    pairs += [("against a control", n, c) for n in about for c in about if about[n][0] in (*MASKS,)[1:] and not control(n) and control(c)
+    pairs += [("against a control", n, c) for n in about for c in about if about[n][0] in (*MASKS,)[1:]
+              and not control(n) and control(c)
               and about[n][2] == about[c][2] and (about[c][0] in CONTROLS or about[c][0] == about[n][0])]
-    return pairs + [("switched against masked throughout", n, m) for n in about for m in about if about[n][2] and not about[m][2] and about[n][:2] == about[m][:2]]
+    return pairs + [("switched against masked throughout", n, m) for n in about for m in about if about[n][2]
+                    and not about[m][2] and about[n][:2] == about[m][:2]]
 
 # %% ../../nbs/07a_statistics.ipynb #8836d805
 def comparisons(records:list, limit:float=np.inf) -> pd.DataFrame:
-    "The paired t-test of each planned comparison and measure, as by `scores`, over the seeds both have; differences only where that is one. Holm's correction within a measure."
+    """The paired t-test of each planned comparison and measure, as by `scores`, over the seeds both have;
+    differences only where that is one. Holm's correction within a measure."""
     table, rows = scores(records, limit=limit), []
     for measure in MEASURES:
         wide = table.pivot(index="seed", columns="condition", values=measure)
-        rows += [dict(question=q, condition=a, against=b, measure=measure, **paired((wide[a] - wide[b]).dropna())) for q, a, b in planned(records)]
+        rows += [dict(question=q, condition=a, against=b, measure=measure, **paired((wide[a] - wide[b]).dropna()))
+                 for q, a, b in planned(records)]
     frame = pd.DataFrame(rows, columns="question condition against measure seeds difference low high p".split())
     return frame.assign(p_holm=frame.groupby("measure").p.transform(holm) if len(frame) else [])
 
@@ -380,26 +432,32 @@ def image_comparisons(records:list) -> pd.DataFrame:
     "McNemar's test of each planned comparison and shared seed, at the best epochs. Holm's correction over all."
     runs = {(r["name"], r["seed"]): r for r in records}
     rows = [dict(question=q, condition=a, against=b, seed=s, **mcnemar(right(runs[a, s]), right(runs[b, s])))
-            for q, a, b in planned(records) for s in sorted({s for n, s in runs if n == a} & {s for n, s in runs if n == b})]
-    frame = pd.DataFrame(rows, columns="question condition against seed images only_condition only_against difference low high p".split())
+            for q, a, b in planned(records) for s in sorted({s for n, s in runs if n == a} & {s for n, s in runs
+                                                                                              if n == b})]
+    frame = pd.DataFrame(rows, columns="question condition against seed images only_condition only_against difference "
+                                       "low high p".split())
     return frame.assign(p_holm=holm(frame.p))
 
 # %% ../../nbs/07a_statistics.ipynb #42cecab2
 def class_scores(counts) -> dict:
-    "`recall` and `f1` of each class, (…, K), from confusion matrices `counts` (…, K, K), true × predicted; nan for a class without images."
+    """`recall` and `f1` of each class, (…, K), from confusion matrices `counts` (…, K, K), true × predicted; nan for
+    a class without images."""
     counts = np.asarray(counts, float)
     hits, true, said = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(-1), counts.sum(-2)
     some = np.where(true > 0, true, np.nan)
     return dict(recall=hits/some, f1=2*hits/(some + said))
 
 def resampled(counts, seed:int, name:str, draws:int=2000) -> np.ndarray:
-    "`draws` confusion matrices (draws, K, K) whose rows are drawn from the shares of those of `counts`; `name` tells streams apart."
+    """`draws` confusion matrices (draws, K, K) whose rows are drawn from the shares of those of `counts`; `name`
+    tells streams apart."""
     draw = rng(seed, "confusion", name)
-    return np.stack([draw.multinomial(row.sum(), row/max(row.sum(), 1), draws) if row.sum() else np.zeros((draws, len(row)), int) for row in np.asarray(counts)], 1)
+    return np.stack([draw.multinomial(row.sum(), row/max(row.sum(), 1), draws) if row.sum()
+                     else np.zeros((draws, len(row)), int) for row in np.asarray(counts)], 1)
 
 # %% ../../nbs/07a_statistics.ipynb #9d54e18d
 def class_differences(records:list, against:str="none", seed:int=0) -> pd.DataFrame:
-    "One row for each condition, class and measure (recall, f1): value, that of `against`, and their difference with a 95 % interval over seeds, or over images where only one seed is shared."
+    """One row for each condition, class and measure (recall, f1): value, that of `against`, and their difference
+    with a 95 % interval over seeds, or over images where only one seed is shared."""
     runs, rows = {(r["name"], r["seed"]): r for r in records}, []
     for name in names(records):
         shared = [s for n, s in runs if n == name and (against, s) in runs and name != against]
@@ -411,52 +469,68 @@ def class_differences(records:list, against:str="none", seed:int=0) -> pd.DataFr
             else:
                 drawn = [class_scores(resampled(part[0], seed, n))[measure] for part, n in ((a, name), (b, against))]
                 limits = np.quantile(drawn[0] - drawn[1], [0.025, 0.975], axis=0).T
-            rows += [dict(condition=name, against=against, measure=measure, **{"class": k}, images=int(b[0][i].sum()), value=x[:, i].mean(), value_against=y[:, i].mean(), difference=(x - y)[:, i].mean(),
-                          low=limits[i, 0], high=limits[i, 1], interval_over="seeds" if len(shared) > 1 else "images", seeds=len(shared)) for i, k in enumerate(records[0]["classes"])]
-    return pd.DataFrame(rows, columns="condition against measure class images value value_against difference low high interval_over seeds".split())
+            rows += [dict(condition=name, against=against, measure=measure, **{"class": k}, images=int(b[0][i].sum()),
+                          value=x[:, i].mean(), value_against=y[:, i].mean(), difference=(x - y)[:, i].mean(),
+                          low=limits[i, 0], high=limits[i, 1], interval_over="seeds" if len(shared) > 1 else "images",
+                          seeds=len(shared)) for i, k in enumerate(records[0]["classes"])]
+    return pd.DataFrame(rows, columns="condition against measure class images value value_against difference low high "
+                                      "interval_over seeds".split())
 
 # %% ../../nbs/07a_statistics.ipynb #392da503
 UPSTREAM = dict(trainer="seconds", relevance="relevance_seconds", masks="mask_seconds")
 
 def _upstream(record):
     "Seconds of Trainer, relevance and masks; nan where the record does not know them."
-    return {name: float("nan") if record["trainer"] and record["trainer"].get(k) is None else float(record["trainer"][k]) if record["trainer"] else 0. for name, k in UPSTREAM.items()}
+    return {name: float("nan") if record["trainer"] and record["trainer"].get(k) is None
+            else float(record["trainer"][k]) if record["trainer"] else 0. for name, k in UPSTREAM.items()}
 
 def seconds_to(record:dict, level:float) -> float:
     "Seconds until validation F1 reaches `level`, Trainer, relevance and masks included; as `images_to` between epochs."
     x, spent = points(record["curve"], "seconds")
     images = images_to(record["curve"], level)
-    return sum(_upstream(record).values()) + (float(np.interp(images, [0, *x], [0, *np.cumsum(spent)])) if np.isfinite(images) else images)
+    return sum(_upstream(record).values()) + (float(np.interp(images, [0, *x], [0, *np.cumsum(spent)]))
+                                              if np.isfinite(images) else images)
 
 # %% ../../nbs/07a_statistics.ipynb #7fda46d1
 def cost(records:list, levels=()) -> pd.DataFrame:
-    "One row a condition: mean seconds of training, Trainer, relevance and masks, their sum, CPU seconds of training (nan where they were not taken), best F1, best F1 per hour, and median seconds until each of `levels`."
-    rows = [dict(condition=r["name"], training=sum(e["seconds"] for e in r["curve"]), **_upstream(r), training_cpu=sum(e.get("cpu_seconds") or np.nan for e in r["curve"]), epochs=len(r["curve"]), best_f1=r["curve"][r["best_epoch"] - 1]["val_f1"],
+    """One row a condition: mean seconds of training, Trainer, relevance and masks, their sum, CPU seconds of
+    training (nan where they were not taken), best F1, best F1 per hour, and median seconds until each of
+    `levels`."""
+    rows = [dict(condition=r["name"], training=sum(e["seconds"] for e in r["curve"]), **_upstream(r),
+                 training_cpu=sum(e.get("cpu_seconds") or np.nan for e in r["curve"]), epochs=len(r["curve"]),
+                 best_f1=r["curve"][r["best_epoch"] - 1]["val_f1"],
                  **{f"seconds_to_{l:g}": seconds_to(r, l) for l in levels}) for r in records]
-    frame = pd.DataFrame(rows, columns=None if rows else ["condition", "training", *UPSTREAM, "training_cpu", "epochs", "best_f1"])
+    frame = pd.DataFrame(rows, columns=None if rows
+                         else ["condition", "training", *UPSTREAM, "training_cpu", "epochs", "best_f1"])
     frame.insert(1, "total", frame[["training", *UPSTREAM]].sum(axis=1, skipna=False))
     group = frame.groupby("condition", sort=False)
     late = [c for c in frame if c.startswith("seconds_to_")]
-    result = pd.concat([group[[c for c in frame if c not in ("condition", *late)]].mean(), group[late].median()] if late else [group.mean()], axis=1).reset_index()
+    result = pd.concat([group[[c for c in frame if c not in ("condition", *late)]].mean(), group[late].median()]
+                       if late else [group.mean()], axis=1).reset_index()
     result.insert(1, "seeds", group.size().to_numpy())
     return result.assign(f1_per_hour=result.best_f1/result.total*3600)
 
 # %% ../../nbs/07a_statistics.ipynb #99d78c5d
 def remains(records:list, measure:str="area") -> pd.DataFrame:
-    """One row a mask and control, over the seeds both have: gain of each over no mask in `measure`, what remains of the mask's beyond the control's, with 95 % interval and corrected p,
-    and as a `share` of the gain where both gain (1 where the control does not)."""
+    """One row a mask and control, over the seeds both have: gain of each over no mask in `measure`, what remains of the
+    mask's beyond the control's, with 95 % interval and corrected p, and as a `share` of the gain where both gain (1
+    where the control does not)."""
     tests, wide = comparisons(records), scores(records).pivot(index="seed", columns="condition", values=measure)
     rows = []
     for t in tests[(tests.measure == measure) & (tests.question == "against a control")].itertuples():
         both = wide[[t.condition, t.against]].dropna()
-        gain, control = both.sub(wide.get("none", pd.Series(dtype=float)).reindex(both.index), axis=0).mean(skipna=False)
+        gain, control = both.sub(wide.get("none", pd.Series(dtype=float)).reindex(both.index),
+                                 axis=0).mean(skipna=False)
         share = min(t.difference/gain, 1) if gain > 0 else float("nan")
-        rows.append(dict(condition=t.condition, control=t.against, seeds=t.seeds, gain=gain, control_gain=control, remains=t.difference, low=t.low, high=t.high, p_holm=t.p_holm, share=share))
+        rows.append(dict(condition=t.condition, control=t.against, seeds=t.seeds, gain=gain, control_gain=control,
+                         remains=t.difference, low=t.low, high=t.high, p_holm=t.p_holm, share=share))
     return pd.DataFrame(rows, columns="condition control seeds gain control_gain remains low high p_holm share".split())
 
 # %% ../../nbs/07a_statistics.ipynb #7b59cd83
 def momenta(records:list) -> pd.DataFrame:
-    "One row for each momentum and condition of all `records`: seeds, area, and the gain over no mask within shared seeds (mean, 95 % interval); all up to the shortest run of any momentum, or the first epoch if that comes later. Gains compare like with like; levels of momenta whose `class_weights` differ do not."
+    """One row for each momentum and condition of all `records`: seeds, area, and the gain over no mask within shared
+    seeds (mean, 95 % interval); all up to the shortest run of any momentum, or the first epoch if that comes
+    later. Gains compare like with like; levels of momenta whose `class_weights` differ do not."""
     parts, rows = {m: study(records, m)[0] for m in sorted({r["momentum"] for r in records}, reverse=True)}, []
     limit = min((ends(part)[1] for part in parts.values()), default=np.inf)
     for momentum, part in parts.items():
@@ -465,10 +539,13 @@ def momenta(records:list) -> pd.DataFrame:
         gains = tests[(tests.question == "against no mask") & (tests.measure == "area")].set_index("condition")
         for name, group in scores(part, limit=images).groupby("condition", sort=False):
             gain = gains.loc[name, ["difference", "low", "high"]].tolist() if name in gains.index else [np.nan]*3
-            rows.append(dict(momentum=momentum, class_weights=part[0]["class_weights"], condition=name, seeds=len(group), images=images, area=group.area.mean(), final_f1=group.final_f1.mean(), gain=gain[0], low=gain[1], high=gain[2]))
-    return pd.DataFrame(rows, columns="momentum class_weights condition seeds images area final_f1 gain low high".split())
+            rows.append(dict(momentum=momentum, class_weights=part[0]["class_weights"], condition=name,
+                             seeds=len(group), images=images, area=group.area.mean(), final_f1=group.final_f1.mean(),
+                             gain=gain[0], low=gain[1], high=gain[2]))
+    return (pd.DataFrame(rows, columns="momentum class_weights condition seeds images area final_f1 gain low high".split()))
 
 def fusions(records:list) -> pd.DataFrame:
-    "One row for each run and rule of decision fusion: condition, seed, rule, the Trainer's weight, macro F1 and accuracy."
+    """One row for each run and rule of decision fusion: condition, seed, rule, the Trainer's weight, macro F1 and
+    accuracy."""
     rows = [dict(condition=r["name"], seed=r["seed"], **f) for r in records for f in r["fusion"] or ()]
     return pd.DataFrame(rows, columns="condition seed rule weight f1 accuracy".split())
