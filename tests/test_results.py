@@ -262,9 +262,10 @@ def tables(records):
     runs, _ = m.study(records, 0.9)
     return [m.curves(runs), m.scores(runs, (0.2, 0.4)), m.by_condition(m.scores(runs, (0.2, 0.4))), m.comparisons(runs),
             m.image_comparisons(runs), m.class_differences(runs), m.cost(runs, (0.2,)),
-            m.remains(runs), m.momenta(records), m.twins(runs)], [results.speed(runs, (0.2, 0.4)),
-                                                                  results.control_sentences(runs),
-                                                                  results.best_masked(runs)]
+            m.remains(runs), m.momenta(records), m.twins(runs)], words_of(runs)
+
+
+def words_of(runs): return [results.speed(runs, (0.2, 0.4)), results.control_sentences(runs), results.best_masked(runs)]
 
 
 def test_the_order_of_records_changes_nothing():
@@ -290,17 +291,16 @@ def test_differences_are_taken_within_seeds():
     by_hand = [table[(table.condition == n)].sort_values("seed").best_f1.to_numpy() for n in ("mean → none", "none")]
     assert row.p == pytest.approx(stats.ttest_rel(*by_hand).pvalue) and row.seeds == 3
     for _, part in test.groupby("measure"):
-        assert part.p_holm.dropna().tolist() == pytest.approx(closed_testing(part.p.dropna().tolist())
-                                                              if part.p.notna().sum() < 13
-                                                              else m.holm(part.p.dropna()).tolist())
+        p = part.p.dropna().tolist()
+        assert part.p_holm.dropna().tolist() == pytest.approx(closed_testing(p) if len(p) < 13 else m.holm(p).tolist())
 
 
 def test_a_condition_against_itself_has_no_difference():
     copy = [m.invented("none", 0, s) | dict(mask="mean", switch_epoch=2, condition="mean → none", tag=f"copy{s}")
             for s in range(3)]
     runs, _ = m.study([m.invented("none", 0, s) for s in range(3)] + copy, 0.9)
-    assert (m.comparisons(runs).difference == 0).all() and (m.comparisons(runs).p
-                                                            == 1).all() and (m.image_comparisons(runs).p == 1).all()
+    assert (m.comparisons(runs).difference == 0).all() and (m.comparisons(runs).p == 1).all()
+    assert (m.image_comparisons(runs).p == 1).all()
     assert (m.class_differences(runs).difference == 0).all()
 
 
@@ -319,15 +319,15 @@ def test_gain_is_control_and_remainder():
     runs = [steady("none", "none", 0, [.2]*4), steady("mean", "mean", 0, [.3]*4), steady("random", "random", 0, [.1]*4),
             steady("other", "other", 0, [.25]*4)]
     left = m.remains(runs).set_index("control")
-    assert left.loc[["random", "other"], ["gain", "control_gain", "remains",
-                                          "share"]].to_numpy() == pytest.approx(np.array([[.1, -.1, .2, 1],
-                                                                                          [.1, .05, .05, .5]])), "a control that loses leaves all of the gain, not more"
+    found = left.loc[["random", "other"], ["gain", "control_gain", "remains", "share"]].to_numpy()
+    by_hand = np.array([[.1, -.1, .2, 1], [.1, .05, .05, .5]])
+    assert found == pytest.approx(by_hand), "a control that loses leaves all of the gain, not more"
 
 
 def test_cost_counts_what_a_mask_needs():
     table = m.cost(m.study(RUNS, 0.9)[0], (0.05, 0.99)).set_index("condition")
-    assert table.loc["none", ["total", "trainer"]].tolist() == [40, 0] and table.loc["mean", ["total", "trainer",
-                                                                                              "relevance", "masks"]].tolist() == [162, 100, 20, 2]
+    assert table.loc["none", ["total", "trainer"]].tolist() == [40, 0]
+    assert table.loc["mean", ["total", "trainer", "relevance", "masks"]].tolist() == [162, 100, 20, 2]
     assert (table["seconds_to_0.05"].drop("none") > 122).all() and np.isinf(table["seconds_to_0.99"]).all()
     unknown = m.invented("mean", 2) | dict(trainer=dict(seconds=None, relevance_seconds=1, mask_seconds=1))
     assert np.isnan(m.cost(m.study([unknown], 0.9)[0]).total[0]), "what is not known is not free"
@@ -335,9 +335,8 @@ def test_cost_counts_what_a_mask_needs():
 
 def test_intervals_of_classes_over_seeds_or_images():
     classes = m.class_differences(m.study(RUNS, 0.9)[0])
-    assert set(classes[classes.condition == "mean"].interval_over) == {"images"} and set(classes[classes.condition
-                                                                                                 == "mean → none"].interval_over) == {
-                                                                                                     "seeds"}
+    over = {name: set(part.interval_over) for name, part in classes.groupby("condition")}
+    assert over["mean"] == {"images"} and over["mean → none"] == {"seeds"}
     assert ((classes.low <= classes.difference) & (classes.difference <= classes.high)).all()
 
 
@@ -347,8 +346,8 @@ SWITCHED = dict(negative=[.2, .3, .5, .6], mean=[.3, .4, .5, .55], perceptive=[.
 
 
 def as_told(plain=PAPERS_WAY, switched=SWITCHED, epoch=1000):
-    runs = [steady(n, n, 0, v) for n, v in plain.items()] + [steady(f"{n} → none", n, 2, v) for n,
-                                                             v in switched.items()]
+    runs = [steady(n, n, 0, v) for n, v in plain.items()]
+    runs += [steady(f"{n} → none", n, 2, v) for n, v in switched.items()]
     return [r | dict(train_images=epoch, curve=[row | dict(images_seen=epoch*row["epoch"]) for row in r["curve"]])
             for r in runs]
 
@@ -382,14 +381,13 @@ def ten(mask, switch, values, seed=0):
     truth, said = np.repeat(np.indices((3, 3)).reshape(2, 9), np.ravel(counts), axis=1)
     best, right = int(np.argmax(values)), float((truth == said).mean())
     rows = [dict(epoch=e + 1, images_seen=70_000*(e + 1), loss=1., val_loss=1., val_f1=v, val_accuracy=right,
-                 masked=False,
-                 seconds=1., weights=f"{mask}{e}" if e < 9 else f"{condition}{e}", f1=[v]*3) for e,
-                 v in enumerate(values)]
-    trainer = None if mask == "none" else dict(corpus="a", architecture="b", size=75, epochs=8, method="c",
-                                               untrained=False,
-                                               seconds=1., relevance_seconds=1., mask_seconds=1.)
-    fusion = [dict(rule=r, weight=w, f1=v, accuracy=v) for r, w,
-              v in (("trainee", 0., .5), ("mean", .5, .7), ("mean", .7, .6))]
+                 masked=False, seconds=1., weights=f"{mask}{e}" if e < 9 else f"{condition}{e}", f1=[v]*3)
+            for e, v in enumerate(values)]
+    trainer = dict(corpus="a", architecture="b", size=75, epochs=8, method="c", untrained=False, seconds=1.,
+                   relevance_seconds=1., mask_seconds=1.)
+    if mask == "none": trainer = None
+    fusion = [dict(rule=r, weight=w, f1=v, accuracy=v)
+              for r, w, v in (("trainee", 0., .5), ("mean", .5, .7), ("mean", .7, .6))]
     return m.invented(mask, switch, seed) | dict(
         trainer=trainer, curve=rows, best_epoch=best + 1, train_images=70_000, valid_images=30, fusion=fusion,
         classes=["fear", "contempt", "happy"], confusion=counts, batch_size=32, augment=True, class_weights="none",
@@ -450,8 +448,8 @@ def test_a_run_that_cannot_answer_says_why(tmp_path):
 def test_another_trainer_is_a_study_of_its_own(tmp_path):
     other = ten("mean", 9, [.5]*10) | dict(label="b", tag="mean_switch9_b_bn0.9_seed0")
     other["trainer"] = other["trainer"] | dict(corpus="elsewhere")
-    runs = [*all_seven(), other, other | dict(label="untrained", tag="u",
-                                              trainer=other["trainer"] | dict(untrained=True))]
+    untrained = other | dict(label="untrained", tag="u", trainer=other["trainer"] | dict(untrained=True))
+    runs = [*all_seven(), other, untrained]
     found = claims_of(notebooks_own(tmp_path), runs)
     assert {study for _, study in found} == {"bn0.9", "bn0.9_b"}
     second = found["mean-accelerates", "bn0.9_b"]
@@ -491,18 +489,16 @@ def test_every_condition_has_a_look_of_its_own():
 def test_figures_show_every_condition():
     runs, _ = m.study(RUNS, 0.9)
     fig = results.draw_curves([r for r in runs if r["mask"] in results.MASKS and not r["label"]])
-    assert {t.get_text() for t in fig.legends[0].get_texts()} == {"no mask (3 seeds)", "negative",
-                                                                  "negative → none (3 seeds)", "mean",
-                                                                  "mean → none (3 seeds)", "perceptive",
-                                                                  "perceptive → none (3 seeds)",
-                                                                  "always the commonest class"}
+    assert {t.get_text() for t in fig.legends[0].get_texts()} == {
+        "no mask (3 seeds)", "negative", "negative → none (3 seeds)", "mean", "mean → none (3 seeds)", "perceptive",
+        "perceptive → none (3 seeds)", "always the commonest class"}
     assert results.draw_controls(runs).axes[0].get_title() == "switched to plain images"
     plt.close("all")
 
 
 def test_wanted_and_lacking():
-    assert results.wanted(" none  mean_switch9,none", 2) == [("none", 0, 0), ("none", 0, 1), ("mean", 9, 0),
-                                                             ("mean", 9, 1)]
+    both = [("none", 0, 0), ("none", 0, 1), ("mean", 9, 0), ("mean", 9, 1)]
+    assert results.wanted(" none  mean_switch9,none", 2) == both
     for word in ("maen_switch9", "mean", "mean_switch", "mean_switch0", "none_switch9", "mean_switch-1"):
         with pytest.raises(ValueError, match="conditions: cannot read"): results.wanted(word, 1)
     p = SimpleNamespace(conditions="none mean_switch2", seeds=1, epochs=4, momentum=0.9, label="",

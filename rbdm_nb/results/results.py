@@ -22,10 +22,10 @@ def _look(record, labels=()):
     "Colour, marker, line and filling of a condition; `labels` of the figure tell several other Trainers apart."
     colour, marker = look_of(record["mask"])
     if label := record.get("label"):
-        colour, marker = ("#777777", "*") if label == "untrained" else _OTHERS[labels.index(label) % len(_OTHERS)
-                                                                               if label in labels else 0]
-    line = (":" if label == "untrained" else "-." if label else "-" if record["switch_epoch"]
-            or record["mask"] == "none" else "--")
+        place = labels.index(label) % len(_OTHERS) if label in labels else 0
+        colour, marker = ("#777777", "*") if label == "untrained" else _OTHERS[place]
+    if label: line = ":" if label == "untrained" else "-."
+    else: line = "-" if record["switch_epoch"] or record["mask"] == "none" else "--"
     return dict(color=colour, ls=line), dict(marker=marker, ms=4, mfc=colour if line == "-" else "white")
 
 def called(name:str) -> str:
@@ -149,9 +149,9 @@ def speed(records:list, levels, against:str="none") -> list:
             a, b = (part[f"images_to_{l:g}"][part.condition == n].median() for n in (name, against))
             first = records[0]["curve"][0]["images_seen"]
             if min(a, b) == np.inf or max(a, b) <= first: continue
+            times = f" ({b/a:.2f} times as many)" if first < a and np.isfinite(a + b) else ""
             found.append(f"{called(name)} reaches F1 {l:g} {_reached(a, first)}, {called(against)} "
-                         f"{_reached(b, first)}" + (f" ({b/a:.2f} times as many)." if first < a and np.isfinite(a + b)
-                                                    else "."))
+                         f"{_reached(b, first)}{times}.")
     return found
 
 def best_masked(records:list) -> str:
@@ -165,17 +165,20 @@ def best_masked(records:list) -> str:
 # %% ../../nbs/07_results.ipynb #fe489d0c
 def _change(x): return f"gains {x:.3f}" if x >= 0 else f"loses {-x:.3f}"
 
+def _rest(t):
+    "What remains of the gain in the row `t` of `remains`, in words."
+    if t.gain <= 0: return "there is no gain to explain; mask less control is"
+    if t.share <= 0: return "nothing of the gain remains,"
+    return "all of the gain remains," if t.share == 1 else f"{t.share:.0%} of the gain remain,"
+
 def control_sentences(records:list) -> list:
     "Sentences on what remains of a mask's gain in area beside each control."
     found = []
     for t in remains(records).dropna(subset=["gain", "control_gain"]).itertuples():
-        rest = ("there is no gain to explain; mask less control is" if t.gain <= 0 else "nothing of the gain remains,"
-                if t.share <= 0 else "all of the gain remains," if t.share == 1
-                else f"{t.share:.0%} of the gain remain,")
+        sure = "one seed: no test"
+        if np.isfinite(t.low): sure = f"{t.low:+.3f} to {t.high:+.3f}, corrected p = {t.p_holm:.2g}"
         found.append(f"{called(t.condition)} {_change(t.gain)} in mean F1 on the way against no mask, "
-                     f"{called(t.control)} {_change(t.control_gain)}: {rest} "
-                     f"{t.remains:+.3f} " + (f"({t.low:+.3f} to {t.high:+.3f}, corrected p = {t.p_holm:.2g})."
-                                             if np.isfinite(t.low) else "(one seed: no test)."))
+                     f"{called(t.control)} {_change(t.control_gain)}: {_rest(t)} {t.remains:+.3f} ({sure}).")
     return found
 
 # %% ../../nbs/07_results.ipynb #b880e82c
@@ -257,7 +260,6 @@ def wanted(conditions:str, seeds:int) -> list:
 def lacking(records:list, p) -> list:
     "What `p` wants, as by `wanted`, that no record with the settings of `p` has."
     momentum = momentum_of(p.momentum, p.architecture)
-    fits = lambda r: len(r["curve"]) == p.epochs and r["momentum"] == momentum and all(r[s] == getattr(p, s)
-                                                                                       for s in SETTINGS)
-    have = {r["tag"] for r in records if fits(r)}
+    same = lambda r: all(r[s] == getattr(p, s) for s in SETTINGS)
+    have = {r["tag"] for r in records if len(r["curve"]) == p.epochs and r["momentum"] == momentum and same(r)}
     return [w for w in wanted(p.conditions, p.seeds) if tag_of(*w, momentum, p.label) not in have]

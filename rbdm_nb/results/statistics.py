@@ -177,9 +177,13 @@ def curves(records:list) -> pd.DataFrame:
              "seed": "seed"}
     rows = [{c: r[k] for c, k in about.items()} | {k: v for k, v in row.items() if k != "f1"} for r in records
             for row in r["curve"]]
-    return pd.DataFrame(rows, columns=[*about, *("epoch images_seen loss val_loss val_f1 val_accuracy masked seconds "
-                                                 "weights".split())])
+    columns = "epoch images_seen loss val_loss val_f1 val_accuracy masked seconds weights".split()
+    return pd.DataFrame(rows, columns=[*about, *columns])
 
+def _twins(a, b):
+    "Whether `b` is the switched twin of `a`, which stays masked."
+    same = all(a.get(k) == b.get(k) for k in ("mask", "label", "seed", "threads"))
+    return same and b["switch_epoch"] and not a["switch_epoch"]
 
 def twins(records:list) -> pd.DataFrame:
     """One row for each masked run and its switched twin of the same seed: epochs they share, and whether their
@@ -187,12 +191,10 @@ def twins(records:list) -> pd.DataFrame:
     rows = []
     for a in records:
         for b in records:
-            if b["switch_epoch"] and not a["switch_epoch"] and all(a.get(k) == b.get(k)
-                                                                   for k in ("mask", "label", "seed", "threads")):
-                n = min(b["switch_epoch"], len(a["curve"]), len(b["curve"]))
-                rows.append(dict(condition=a["name"], switched=b["name"], seed=a["seed"], epochs=n,
-                                 identical=[e["weights"] for e in a["curve"][:n]] == [e["weights"]
-                                                                                      for e in b["curve"][:n]]))
+            if not _twins(a, b): continue
+            n = min(b["switch_epoch"], len(a["curve"]), len(b["curve"]))
+            one, other = ([e["weights"] for e in r["curve"][:n]] for r in (a, b))
+            rows.append(dict(condition=a["name"], switched=b["name"], seed=a["seed"], epochs=n, identical=one == other))
     return pd.DataFrame(rows, columns="condition switched seed epochs identical".split())
 
 # %% ../../nbs/07a_statistics.ipynb #4d9b43bd
@@ -431,9 +433,9 @@ def comparisons(records:list, limit:float=np.inf) -> pd.DataFrame:
 def image_comparisons(records:list) -> pd.DataFrame:
     "McNemar's test of each planned comparison and shared seed, at the best epochs. Holm's correction over all."
     runs = {(r["name"], r["seed"]): r for r in records}
+    seeds = lambda name: {s for n, s in runs if n == name}
     rows = [dict(question=q, condition=a, against=b, seed=s, **mcnemar(right(runs[a, s]), right(runs[b, s])))
-            for q, a, b in planned(records) for s in sorted({s for n, s in runs if n == a} & {s for n, s in runs
-                                                                                              if n == b})]
+            for q, a, b in planned(records) for s in sorted(seeds(a) & seeds(b))]
     frame = pd.DataFrame(rows, columns="question condition against seed images only_condition only_against difference "
                                        "low high p".split())
     return frame.assign(p_holm=holm(frame.p))
@@ -488,8 +490,8 @@ def seconds_to(record:dict, level:float) -> float:
     "Seconds until validation F1 reaches `level`, Trainer, relevance and masks included; as `images_to` between epochs."
     x, spent = points(record["curve"], "seconds")
     images = images_to(record["curve"], level)
-    return sum(_upstream(record).values()) + (float(np.interp(images, [0, *x], [0, *np.cumsum(spent)]))
-                                              if np.isfinite(images) else images)
+    if np.isinf(images): return images
+    return sum(_upstream(record).values()) + float(np.interp(images, [0, *x], [0, *np.cumsum(spent)]))
 
 # %% ../../nbs/07a_statistics.ipynb #7fda46d1
 def cost(records:list, levels=()) -> pd.DataFrame:
