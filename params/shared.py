@@ -48,8 +48,8 @@ algorithm: str = "ivt"  # how fixations are found; one of: gaze.fixations.ALGORI
 # the Trainee
 architecture: str = "MobileNetV2"  # the Trainee; one of: networks.architectures.ARCHITECTURES
 batch_size: int = 32  # images in a batch
-momentum: str = "0.9"  # batch normalisation's momentum: keras (Keras's own, 0.999 in MobileNetV2, as in the paper), or a
-    # number
+momentum: str = "0.9"  # batch normalisation's momentum: keras (Keras's own, 0.999 in MobileNetV2, as in the paper),
+    # or a number
 class_weights: str = "balanced"  # weight of a class in the loss; one of: networks.training.CLASS_WEIGHTS
 augment: bool = False  # the augmentation of the paper; without it the built-in faces are learned in fewer epochs
 fuse: bool = False  # also let Trainer and Trainee decide together (section 6)
