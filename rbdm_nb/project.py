@@ -6,7 +6,7 @@ __all__ = ['SYSTEM', 'OKABE_ITO', 'CLAIMS', 'root', 'same_clone', 'suggest', 'at
            'save_text', 'claim']
 
 # %% ../nbs/00a_project.ipynb #afdea700
-import difflib, errno, json, os, re, sys, tempfile
+import difflib, errno, json, math, os, re, sys, tempfile
 from importlib.resources import files
 from pathlib import Path
 
@@ -223,7 +223,7 @@ def _save(path, content):
     if listed := os.environ.get("RBDM_OUTPUTS"):
         with open(listed, "a", encoding="utf-8") as file: file.write(f"{path}\n")
 
-def save_figure(fig, p, name:str, caption:str="", shows:str=""):
+def save_figure(fig, p, name:str, caption:str, shows:str=""):
     """Write `fig` to `<output>/figures/<name>.png`, what is said of it to `<name>.json` beside it; returns `fig`.
 
     `caption`: one or two sentences, what can be seen, also for who cannot see it. `shows`: the figure or table of a
@@ -257,8 +257,8 @@ def _stated(paper):
 def _plain_value(value):
     "A NumPy number as Python's own; `ValueError` for what is no number, text or truth."
     value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, float) and value != value:
-        raise ValueError("a claim's value is nan; say why it cannot be measured instead")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"a claim's value is {value}; say why it cannot be measured instead")
     if not isinstance(value, (bool, int, float, str)):
         raise ValueError(f"a claim's value must be a number, text or truth, got {value!r}")
     return value
@@ -271,11 +271,13 @@ def claim(p, id:str, value=None, paper:str="schiller2020", study:str="", why:str
     setting from others that measure the same statement in this set. `setting`: what it was measured on, such as
     `corpus="ferplus"`, `trainer_corpus`, `momentum`, `annotators="simulated"`; what is None is left out. `why`: in
     place of `value`, why it cannot be measured here. Returns `value`.
-    `ValueError` for an id that the paper's list does not have, and for a value that is nan or no plain value."""
+    `ValueError` for an id that the paper's list does not have, for no value,
+    and for one that is not finite or no plain value."""
     known = _stated(paper)
     if id not in known: raise ValueError(f"{CLAIMS}/{paper}.yaml has no statement {id!r}{suggest(id, known)}")
     if (value is None) == (not why): raise ValueError(f"{id}: give a value, or why there is none")
     by_seed = value if isinstance(value, dict) else {} if why else {"": value}
+    if not by_seed and not why: raise ValueError(f"{id}: no seed has a value; say why")
     known_setting = {k: v for k, v in setting.items() if v is not None}
     record = dict(id=id, values=[_plain_value(v) for v in by_seed.values()], why=why,
                   seeds=[int(s) for s in by_seed if s != ""], setting=known_setting)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Callable
 import numpy as np, tensorflow as tf
 from .layers import is_linear, is_softmax
-from .relevance import Explainer, compared, empty_maps, whole_network
+from .relevance import Explainer, _steps, compared, empty_maps, whole_network
 from ..project import suggest
 
 keras = tf.keras
@@ -117,11 +117,6 @@ class _Tap:
             self.tape.watch(self.delta)
             return y + self.delta
         step.run = run
-
-def _steps(network):
-    for layer in network.layers:
-        if isinstance(layer, keras.Model): yield from _steps(layer)
-        elif hasattr(layer, "facts"): yield layer
 
 class CamExplainer(Explainer):
     """Class activation maps of `model`'s decisions by `method`, one of `CAMS` (Park and Wallraven 2021, section 5.3).
