@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from PIL import Image
 from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, csv_rows,
-                                      inside, is_picture,
-                              read_csv, read_images, resized)
+                                      imitated, imitation, inside, is_picture, read_csv, read_images, resized)
+from .synthetic import load as built_in
 from ..project import suggest
 from ..reproducibility import rng
-from .synthetic import load as built_in
 
 # %% ../../nbs/01e_ferplus.ipynb #53adf966
 COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
@@ -31,12 +30,15 @@ SIDE = 48
 ONE_SIZE = True     # pictures keep their size in a run
 IN_PAPER = sum(PAPER.values())
 
-DESCRIPTION = """FERPlus (Barsoum et al. 2016): the 35,887 faces of FER2013, 48 x 48 pixels, grey, found by web search, each voted on by ten people.
+DESCRIPTION = """\
+FERPlus (Barsoum et al. 2016): the 35,887 faces of FER2013, 48 x 48 pixels, grey, found by web search, each voted on
+by ten people.
 Used here: the 35,488 images (28,389 / 3,553 / 3,546) whose most frequent vote is one of the eight expressions.
-On disk: fer2013new.csv, and the pictures either in FER2013Train/, FER2013Valid/ and FER2013Test/ (here or in data/), or in fer2013.csv or icml_face_data.csv.
+On disk: fer2013new.csv, and the pictures either in FER2013Train/, FER2013Valid/ and FER2013Test/ (here or in data/),
+or in fer2013.csv or icml_face_data.csv.
 Licence: the votes are under the MIT licence; the pictures belong to their owners and may not be handed on.
-Asked for: fer2013new.csv is in the repository microsoft/FERPlus on GitHub, with the script that makes the PNG files; fer2013.csv is on Kaggle,
-under "Challenges in Representation Learning: Facial Expression Recognition Challenge", and needs an account there."""
+Asked for: fer2013new.csv is in the repository microsoft/FERPlus on GitHub, with the script that makes the PNG files;
+fer2013.csv is that of Kaggle's "Facial Expression Recognition Challenge", with an account there."""
 
 # %% ../../nbs/01e_ferplus.ipynb #bf653b67
 def majority(votes):
@@ -75,15 +77,19 @@ def ferplus_cross_entropy(votes):
 
 VOTES = {f.__name__: f for f in (majority, majority_emotions, ferplus_majority, ferplus_cross_entropy)}
 
-# images by split and expression (order of EXPRESSIONS) that each rule leaves of the published fer2013new.csv
+# images that each rule leaves of the published fer2013new.csv: a row a split, a column an expression (of EXPRESSIONS)
 PUBLISHED = {
-    "majority":              [[10309, 7528, 3515, 3562, 652, 191, 2467, 165], [1335, 899, 412, 456, 74, 34, 319, 24],
-                              [1262, 928, 444, 444, 93, 23, 325, 27]],
-    "majority_emotions":     [[10388, 7539, 3549, 3588, 656, 194, 2478, 167], [1347, 899, 418, 459, 75, 36, 320, 25],
-                              [1278, 929, 448, 446, 94, 23, 326, 29]],
-    "ferplus_majority":      [[8740, 7287, 3014, 3149, 532, 119, 2100, 119],  [1182, 865, 351, 415, 62, 24, 287, 13],
-                              [1090, 893, 384, 396, 83, 18, 273, 16]],
-    "ferplus_cross_entropy": [[10122, 7503, 3430, 3524, 641, 169, 2407, 160], [1317, 897, 401, 450, 72, 31, 314, 23],
+    "majority": [[10309, 7528, 3515, 3562, 652, 191, 2467, 165],
+                 [1335, 899, 412, 456, 74, 34, 319, 24],
+                 [1262, 928, 444, 444, 93, 23, 325, 27]],
+    "majority_emotions": [[10388, 7539, 3549, 3588, 656, 194, 2478, 167],
+                          [1347, 899, 418, 459, 75, 36, 320, 25],
+                          [1278, 929, 448, 446, 94, 23, 326, 29]],
+    "ferplus_majority": [[8740, 7287, 3014, 3149, 532, 119, 2100, 119],
+                         [1182, 865, 351, 415, 62, 24, 287, 13],
+                         [1090, 893, 384, 396, 83, 18, 273, 16]],
+    "ferplus_cross_entropy": [[10122, 7503, 3430, 3524, 641, 169, 2407, 160],
+                              [1317, 897, 401, 450, 72, 31, 314, 23],
                               [1251, 925, 435, 435, 92, 22, 320, 25]]}
 
 # %% ../../nbs/01e_ferplus.ipynb #bc83b375
@@ -117,8 +123,8 @@ def checked(t, usage, where, found):
     """Table `t` of text -> the ten vote columns as numbers, `usage`, `name`, unique `id` and `where` it stands, of the
     good rows. Rows that are not ten counts with at least one vote, under one of USAGE's names, go to `found`."""
     votes = t[list(COLUMNS)].apply(pd.to_numeric, errors="coerce")
-    good = (votes.ge(0) & votes.le(MOST)
-            & votes.eq(votes.round())).all(axis=1) & votes.sum(axis=1).ge(1) & usage.isin(list(USAGE.values()))
+    counts = votes.ge(0) & votes.le(MOST) & votes.eq(votes.round())
+    good = counts.all(axis=1) & votes.sum(axis=1).ge(1) & usage.isin(list(USAGE.values()))
     for k in np.flatnonzero(~good):
         found.add(t["Image name"].iloc[k],
                   f"{where.iloc[k]}: ten counts, one vote at least, and a Usage of {', '.join(USAGE.values())} "
@@ -128,8 +134,8 @@ def checked(t, usage, where, found):
     good &= ~odd
     name = t["Image name"].str.strip()[good]
     again = (name.groupby(name).cumcount() + 1).astype(str)
-    return votes[good].astype(int).assign(usage=usage, name=name,
-                                          id=name.where((again == "1") | (name == ""), name + "#" + again), where=where)
+    unique = name.where((again == "1") | (name == ""), name + "#" + again)
+    return votes[good].astype(int).assign(usage=usage, name=name, id=unique, where=where)
 
 def read_table(root, problems=None):
     """`fer2013new.csv` in `root` as DataFrame by line, see `checked`; bad rows go to `problems` (None: ValueError
@@ -173,8 +179,8 @@ def differences(root):
     both = here.index.intersection(there.index)
     a, b = here.loc[both, list(COLUMNS)].to_numpy(), there.loc[both, list(COLUMNS)].to_numpy()
     won = lambda v: np.array(COLUMNS)[majority(v)]
-    return pd.DataFrame({"name": both, "usage": here.loc[both, "usage"].to_numpy(), TABLE: won(a),
-                         LABELS: won(b)})[(a != b).any(1)].reset_index(drop=True)
+    table = pd.DataFrame({"name": both, "usage": here.loc[both, "usage"].to_numpy(), TABLE: won(a), LABELS: won(b)})
+    return table[(a != b).any(1)].reset_index(drop=True)
 
 # %% ../../nbs/01e_ferplus.ipynb #2b0eec8e
 def elect(table, split, vote="majority"):
@@ -205,9 +211,9 @@ FER = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")   # FE
 def fer_codes(votes):
     """FER's code of the expression with most votes (N, 10); neutral for contempt, which FER does not have, and where
     nobody saw one."""
-    code = [FER.index(e) if e in FER else FER.index("neutral") for e in map(EXPRESSIONS.__getitem__, np.argsort(ORDER))]
-    column = majority_emotions(votes)
-    return np.array(code + [FER.index("neutral")] * 2)[column]
+    shown = [EXPRESSIONS[class_index(c)] for c in COLUMNS[:8]] + ["neutral"] * 2      # of each column
+    code = [FER.index(e if e in FER else "neutral") for e in shown]
+    return np.array(code)[majority_emotions(votes)]
 
 def write(root, images, votes, usage, names, form="folder", labels=None):
     """A FERPlus in the folder `root`: `images` (N, 48, 48) uint8, `votes` (N, 10), `usage` (N,) of USAGE's values,
@@ -252,7 +258,7 @@ def fake(out, n=160, seed=0, release="folder"):
     images[2], votes[2], names[2] = images[1], votes[1], names[1]
     labels = np.where(np.arange(n)[:, None] % 20 == 4, np.roll(votes, 1, axis=1), votes)
     usage = np.repeat(list(USAGE.values()), [n - 2 * few, few, few])
-    write(out, images, votes, usage, names, release, labels)
+    with imitation(out, "ferplus"): write(out, images, votes, usage, names, release, labels)
     return Path(out)
 
 # %% ../../nbs/01e_ferplus.ipynb #b053d493
@@ -322,8 +328,8 @@ def check_order(path, raw, table):
     worst = found.loc[found["kappa"].idxmin()]
     if worst["kappa"] < AGREED:
         raise ValueError(f"{path}: another order than {TABLE}: FER's own labels (emotion) agree with the votes in "
-                         f"lines {worst['first']:.0f} to {worst['last']:.0f} "
-                         f"with a kappa of {worst['kappa']:.2f}, hardly better than chance. {REMEDY}")
+                         f"lines {worst['first']:.0f} to {worst['last']:.0f} with a kappa of {worst['kappa']:.2f}, "
+                         f"hardly better than chance. {REMEDY}")
 
 def read_raw(path, table, rows, problems):
     """Pixels of `rows` (a part of `table`, which is fer2013new.csv) from a raw table -> ((n, 48, 48, 1) uint8, mask of
@@ -393,11 +399,12 @@ def load(root, split="train", vote="majority", table=TABLE, unknown=False, image
 # %% ../../nbs/01e_ferplus.ipynb #d072f7ff
 def remarks(root, vote, table, rows):
     "Lines about the table of votes in `root`."
-    notes = [f"{len(rows):,} rows of votes (published: 35,887), {(rows['name'] == '').sum():,} without a name "
-             f"(published: 173), of which {vote} keeps "
-             f"{len(rows) - sum(len(elect(rows, s, vote)[1]) for s in USAGE):,}"]
+    kept = sum(len(elect(rows, s, vote)[0]) for s in USAGE)
+    nameless = (rows["name"] == "").sum()
+    notes = [f"{len(rows):,} rows of votes (published: 35,887), {nameless:,} without a name (published: 173), of which "
+             f"{vote} keeps {kept:,}"]
     if table == LABELS:
-        notes[0] = f"{len(rows):,} rows of votes in {LABELS}, which is not the source of the published numbers"
+        notes = [f"{len(rows):,} rows of votes in {LABELS}, which is not the source of the published numbers"]
     try: apart = differences(root)
     except (OSError, ValueError): return notes
     return notes + [f"{len(apart):,} images have other votes in {LABELS} than in {TABLE} (published: 1,601 in all "
@@ -422,8 +429,8 @@ def check(root, vote="majority", table=TABLE):
         counts[split] = np.bincount(kept["label"], minlength=8)
     if not counts: find(root, "train")     # says what was looked for
     frame = lambda rows: pd.DataFrame(rows, pd.Index(EXPRESSIONS, name="class")).T.rename_axis("split")
-    published = frame(dict(zip(USAGE, PUBLISHED[vote]))) if table == TABLE else frame({s: np.full(8, np.nan)
-                                                                                       for s in USAGE})
+    published = frame(dict(zip(USAGE, PUBLISHED[vote])))
+    if table == LABELS: published = published * np.nan
     bad = pd.DataFrame(problems, columns=["name", "reason"], dtype=object).drop_duplicates(ignore_index=True)
     return Check(f"{table} with {'PNG files' if forms <= set(FOLDERS.values()) else ' and '.join(sorted(forms))}",
                  frame(counts), published, bad, notes)

@@ -9,6 +9,7 @@ __all__ = ['SEVEN', 'called', 'majority_f1', 'draw_curves', 'draw_controls', 'dr
 import json, re
 from pathlib import Path
 import numpy as np, pandas as pd
+from ..corpora.datasets import folder_name
 from ..masking import CONTROLS, MASKS, look_of
 from ..networks.architectures import momentum_of
 from .statistics import Unanswered, by_seed, interval, names, points, remains, scores, settings_of, study
@@ -195,7 +196,7 @@ def folder_names(folder) -> dict:
         given = (record.get("made_from") or {}).get("parameters") or {}
         roots = {"corpus": given.get("data_root"), "trainer_corpus": given.get("trainer_root")}
         tags = [m[1] for name in record.get("outputs") or () if (m := re.fullmatch(r"tables/run_(.+)\.json", name))]
-        found |= {(tag, key): Path(root).name for tag in tags for key, root in roots.items() if root}
+        found |= {(tag, key): folder_name(root) for tag in tags for key, root in roots.items() if root}
     return found
 
 def stated(compared:dict, conditions:tuple, value, folders:dict=None) -> list:
