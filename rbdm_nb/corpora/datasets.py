@@ -743,7 +743,7 @@ def imitation_in(root) -> str:
             if e.is_symlink() and not leads_inside(e.path, root):
                 to = os.path.realpath(e.path)
                 if mark := mark_of(to) or mark_of(os.path.dirname(to)): return mark
-            elif e.is_dir(): todo.append(e.path)
+            elif os.path.isdir(e.path): todo.append(e.path)
     return ""
 
 def mark_of(folder):
