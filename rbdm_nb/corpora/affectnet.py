@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['CODES', 'IN_TRAIN', 'PUBLISHED', 'REPEATED', 'FEWER', 'LEFT', 'IN_PAPER', 'SIDE', 'DESCRIPTION', 'RELEASES', 'LISTS',
-           'SETS', 'PLACES', 'COLUMNS', 'NUMBER', 'MISSING', 'FAR', 'ROW', 'PICKLED', 'FOUND', 'DUPLICATES', 'SAME',
-           'USED', 'AGAIN', 'NO_EXPRESSION', 'BAD', 'published', 'Place', 'find_original', 'find_affectnet8', 'find',
-           'number', 'code_of', 'points_of', 'read_row', 'header_of', 'rows_of', 'tables_of', 'Annotations',
+           'SETS', 'PLACES', 'LIST_COLUMNS', 'NUMBER', 'MISSING', 'FAR', 'ROW', 'PICKLED', 'FOUND', 'DUPLICATES',
+           'SAME', 'USED', 'AGAIN', 'NO_EXPRESSION', 'BAD', 'published', 'Place', 'find_original', 'find_affectnet8',
+           'find', 'number', 'code_of', 'points_of', 'read_row', 'header_of', 'rows_of', 'tables_of', 'Annotations',
            'parse_list', 'load_list', 'kept_list', 'read_list', 'read_npy', 'whole_number', 'read_part', 'read_set',
            'annotations', 'crop_boxes', 'moved', 'box_of', 'reader', 'look_at', 'repeated', 'dhash', 'look_alike',
            'Part', 'open_part', 'drop_repeated', 'survey', 'fake_code', 'fake_picture', 'fake_value', 'fake_rows',
@@ -92,8 +92,8 @@ def find(root, release=None):
                             "and for train_set/images/ with train_set/annotations/ (AffectNet-8)")
 
 # %% ../../nbs/01f_affectnet.ipynb #80956d0f
-COLUMNS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression",
-           "valence", "arousal")
+LIST_COLUMNS = ("subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks",
+                "expression", "valence", "arousal")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 MISSING = ("-2", "-2.0", "", "null", "nan")
 FAR = 1e5   # pixels; no picture is larger
@@ -133,7 +133,7 @@ def read_row(names, fields, line):
     name, code = row["subDirectory_filePath"].strip(), code_of(row["expression"])
     if not name: raise ValueError("blank picture name")
     get = lambda column, *limits: number(row.get(column, ""), column, *limits) if code < 8 else np.nan
-    box = [get(c, -FAR, FAR, MISSING[2:]) for c in COLUMNS[1:3]] + [get(c, -FAR, FAR) for c in COLUMNS[3:5]]
+    box = [get(c, -FAR, FAR, MISSING[2:]) for c in LIST_COLUMNS[1:3]] + [get(c, -FAR, FAR) for c in LIST_COLUMNS[3:5]]
     if np.isnan(box).any() or box[2] <= 0 or box[3] <= 0: box = [np.nan]*4
     points = points_of(row.get("facial_landmarks", "") if code < 8 else "")
     return (os.fsencode(name), code, box, get("valence", -1, 1), get("arousal", -1, 1), line), points
@@ -141,7 +141,7 @@ def read_row(names, fields, line):
 def header_of(first):
     "Column names from the first row of a list, the usual ones where that is no header; ValueError for another table."
     names = [c.strip().lstrip("#").strip() for c in first]
-    if len(names) == len(COLUMNS) and NUMBER.fullmatch(names[6]): return list(COLUMNS), True
+    if len(names) == len(LIST_COLUMNS) and NUMBER.fullmatch(names[6]): return list(LIST_COLUMNS), True
     for c in ("subDirectory_filePath", "expression"):
         if c not in names:
             raise ValueError(f"no column {c!r}{suggest(c, names)}. Columns: "
@@ -484,7 +484,7 @@ def fake_rows(n, split, seed, sides):
 # %% ../../nbs/01f_affectnet.ipynb #5d46fd46
 def fake_original(out, n, split, seed, broken):
     "The split's list and pictures in the original's layout."
-    pictures, header = out/"Manually_Annotated_Images", ",".join(COLUMNS)
+    pictures, header = out/"Manually_Annotated_Images", ",".join(LIST_COLUMNS)
     lines = [f"#{header}" if split == "train" else header]
     for i, code, picture, box, points, valence, arousal in fake_rows(n, split, seed, (120, 160, 200)):
         suffix = ".tif" if i % 6 == 2 else ".jpg"
