@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from rbdm_nb.corpora import ferplus
 from rbdm_nb.corpora.datasets import EXPRESSIONS, check, load
-from rbdm_nb.corpora.ferplus import (VOTE_COLUMNS, LABELS, RAW, TABLE, VOTES, differences, distribution, elect, label_counts,
-                                     read_labels, read_table, write)
+from rbdm_nb.corpora.ferplus import (LABELS, RAW, TABLE, VOTE_COLUMNS, VOTES, differences, distribution, elect,
+                                     label_counts, read_labels, read_table, write)
 from rbdm_nb.project import root
 
 REAL = Path(root()).parent / "shared" / "data" / "ferplus"

@@ -1,8 +1,8 @@
 "Fixations: both rules against second implementations, gaps, units, and scores by hand."
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
-from rbdm_nb.gaze.fixations import (ALGORITHMS, FIXATION_COLUMNS, detect, detect_all, idt, ivt, match, merged, pieces, regular,
-                                    score, velocities)
+from rbdm_nb.gaze.fixations import (ALGORITHMS, FIXATION_COLUMNS, detect, detect_all, idt, ivt, match, merged, pieces,
+                                    regular, score, velocities)
 from rbdm_nb.gaze.perception import Setup
 from rbdm_nb.gaze.recordings import Trial
 from rbdm_nb.reproducibility import rng
