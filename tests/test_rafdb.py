@@ -70,7 +70,7 @@ def test_both_forms_give_the_same(made):
 
 def test_layout_of_the_real_corpus(made):
     base = made["basic"] / "basic"
-    assert {f.name for f in base.iterdir()} == {"EmoLabel", "Image", "Annotation"}
+    assert {f.name for f in base.iterdir()} == {"EmoLabel", "Image", "Annotation", IMITATION}
     assert LISTS[0] == "list_patition_label.txt"
     assert re.fullmatch(r"(train_\d{5}\.jpg [1-7]\n){56}(test_\d{4}\.jpg [1-7]\n){14}",
                         listed(made["basic"]).read_text())
