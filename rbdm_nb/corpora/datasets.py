@@ -739,11 +739,12 @@ def imitation_in(root) -> str:
         try: entries = list(os.scandir(at))
         except OSError: continue                      # who reads the corpus says so
         for e in entries:
+            if e.is_dir(follow_symlinks=False): todo.append(e.path)
+            if not e.is_symlink(): continue
             # what lies outside is not searched: a link may lead to the whole disk
-            if e.is_symlink() and not leads_inside(e.path, root):
-                to = os.path.realpath(e.path)
-                if mark := mark_of(to) or mark_of(os.path.dirname(to)): return mark
-            elif os.path.isdir(e.path): todo.append(e.path)
+            to = os.path.realpath(e.path)
+            if mark := mark_of(to) or mark_of(os.path.dirname(to)): return mark
+            if os.path.isdir(to) and leads_inside(to, root): todo.append(to)
     return ""
 
 def mark_of(folder):
