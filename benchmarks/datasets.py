@@ -127,7 +127,8 @@ def bare(tf, files, size, batch):
     "Function that runs through the files with tf.data alone."
     decoder = tf.io.decode_png if files[0].endswith(".png") else tf.io.decode_jpeg
     def one(path): return tf.image.resize(decoder(tf.io.read_file(path), channels=3), (size, size))
-    data = (tf.data.Dataset.from_tensor_slices(files).map(one, num_parallel_calls=tf.data.AUTOTUNE).batch(batch).prefetch(4))
+    pictures = tf.data.Dataset.from_tensor_slices(files).map(one, num_parallel_calls=tf.data.AUTOTUNE)
+    data = pictures.batch(batch).prefetch(4)
     return lambda: [None for _ in data]
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
-from .corpora.datasets import in_both
+from .corpora.datasets import imitated, in_both
 from .gaze.attention import average_fixations
 from .masking import Masks, corpus_masks, mask_named
 from .project import output as output_folder, save_text, write_atomic
@@ -221,8 +221,9 @@ def _about_trainer(condition, trainer, relevance, masks):
     "What the record says of the Trainer."
     if trainer is None: return None
     settings = condition.trainer
-    about = dict(corpus=settings.corpus, architecture=settings.architecture, size=side(trainer), epochs=settings.epochs,
-                 best_epoch=None, val_f1=None, untrained=isinstance(trainer, Trained) and not trainer.entries,
+    about = dict(corpus=imitated(settings.corpus, settings.root), architecture=settings.architecture,
+                 size=side(trainer), epochs=settings.epochs, best_epoch=None, val_f1=None,
+                 untrained=isinstance(trainer, Trained) and not trainer.entries,
                  method=condition.method, seconds=0, cpu_seconds=0,
                  relevance_seconds=relevance.entry.seconds, mask_seconds=masks.entry.seconds)
     if isinstance(trainer, Trained) and trainer.entries:
@@ -259,6 +260,7 @@ def _about_condition(condition):
     "What the record says of the condition's settings; `momentum` is a number."
     threads = numerics()["threads"][0]
     same = {name: threads if name == "threads" else getattr(condition, name) for name in SETTINGS}
+    same["corpus"] = imitated(condition.corpus, condition.root)
     return dict(tag=condition.tag, condition=condition.name, mask=condition.mask, switch_epoch=condition.switch_epoch,
                 momentum=momentum_of(condition.momentum, condition.architecture), seed=condition.seed,
                 label=condition.label, **same)

@@ -102,10 +102,10 @@ def test_original_gives_the_labels_of_its_list(made):
         wanted = {r["subDirectory_filePath"]: r for r in rows if int(r["expression"]) < 8}
         assert list(c.names) == list(wanted) and len(c.skipped) == 0
         assert [c.classes[l] for l in c.labels] == [CODES[int(r["expression"])] for r in wanted.values()]
-        assert np.allclose(c.extras["valence"], [float(r["valence"])
-                                                 for r in wanted.values()]) and c.images.dtype == np.uint8
-        assert (split == "valid" or any(n.endswith(".tif")
-                                        for n in c.names)) and c.images[:].shape == (len(c), 24, 24, 3)
+        assert np.allclose(c.extras["valence"], [float(r["valence"]) for r in wanted.values()])
+        assert c.images.dtype == np.uint8
+        assert split == "valid" or any(n.endswith(".tif") for n in c.names)
+        assert c.images[:].shape == (len(c), 24, 24, 3)
 
 
 def test_affectnet8_gives_the_labels_of_its_files(made):
@@ -345,11 +345,11 @@ def test_what_changes_is_read_again(repeats, opened):
     picture(77).save(folder / "5.png"); (folder / "2a.png").unlink(); (folder / "2b.png").write_bytes(b"")
     opened.clear()
     after = load(repeats)
-    assert [p for p in opened_pictures(opened, repeats) if "_Images" in p] == [f"Manually_Annotated_Images/{n}.png"
-                                                                               for n in ("2a", "2b", "5")]
+    again = [p for p in opened_pictures(opened, repeats) if "_Images" in p]
+    assert again == [f"Manually_Annotated_Images/{n}.png" for n in ("2a", "2b", "5")]
     assert set(before.names) - set(after.names) == {"2a.png", "2b.png"} and before.digest != after.digest
-    assert (after.images[list(after.names).index("5.png")] == images.decode((folder / "5.png").read_bytes(),
-                                                                            image_size=24)).all()
+    five = images.decode((folder / "5.png").read_bytes(), image_size=24)
+    assert (after.images[list(after.names).index("5.png")] == five).all()
     picture(2).save(folder / "2a.png")
     assert "2a.png" in load(repeats).names
 
@@ -373,8 +373,8 @@ def test_a_damaged_cache_is_made_anew(repeats, tmp_path, monkeypatch, name):
     assert found
     for path in found: path.write_bytes(path.read_bytes()[:20])
     after = load(repeats)
-    assert after.digest == before.digest and (after.images[:] == pixels).all() and (after.extras["landmarks"][:]
-                                                                                    == points).all()
+    assert after.digest == before.digest and (after.images[:] == pixels).all()
+    assert (after.extras["landmarks"][:] == points).all()
 
 
 def test_without_a_cache(repeats, tmp_path, monkeypatch):
@@ -382,9 +382,8 @@ def test_without_a_cache(repeats, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="RBDM_CACHE"): after = load_corpus("affectnet", repeats, image_size=24)
-    assert after.digest == before.digest and (after.images[:]
-                                              == before.images[:]).all() and (after.extras["landmarks"][:]
-                                                                              == before.extras["landmarks"][:]).all()
+    assert after.digest == before.digest and (after.images[:] == before.images[:]).all()
+    assert (after.extras["landmarks"][:] == before.extras["landmarks"][:]).all()
 
 
 # --- .npy files
@@ -559,8 +558,8 @@ class Files(dict):
 def copies_once(tmp_path_factory):
     root = tmp_path_factory.mktemp("damaged")
     fake(root, 20)
-    return (root, Files({r["subDirectory_filePath"]: (root / "Manually_Annotated_Images" / r["subDirectory_filePath"]).read_bytes() for r in rows_of(root / LIST) if int(r[
-        "expression"]) < 8}))
+    names = [r["subDirectory_filePath"] for r in rows_of(root / LIST) if int(r["expression"]) < 8]
+    return root, Files({name: (root / "Manually_Annotated_Images" / name).read_bytes() for name in names})
 
 
 def test_links_that_stay_inside_are_followed(tmp_path, opened):
@@ -594,8 +593,8 @@ def test_check_counts_beside_the_published(made):
         report = check(root)
         assert (report.usable and len(report.bad) == 0 and report.published.loc["train", "happy"] == 134_415
                 and report.published.to_numpy().sum() == 291_651)
-        assert report.counts.to_numpy().sum() == sum(len(load(root, s, duplicates="keep"))
-                                                     for s in ("train", "valid")) and list(report.counts.columns) == list(EXPRESSIONS)
+        assert report.counts.to_numpy().sum() == sum(len(load(root, s, duplicates="keep")) for s in ("train", "valid"))
+        assert list(report.counts.columns) == list(EXPRESSIONS)
         assert any("22,198" in n for n in report.notes) == (release == "original")
 
 

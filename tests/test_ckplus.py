@@ -6,8 +6,9 @@ import cv2, numpy as np, pandas as pd, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from rbdm_nb.corpora import ckplus, datasets
-from rbdm_nb.corpora.ckplus import CODES, PARTS, acted, check, fake, fold_of, frame_faces, frame_size, label_counts, read_numbers
-from rbdm_nb.corpora.datasets import EXPRESSIONS, load
+from rbdm_nb.corpora.ckplus import (CODES, PARTS, acted, check, fake, fold_of, frame_faces, frame_size, label_counts,
+                                    read_numbers)
+from rbdm_nb.corpora.datasets import EXPRESSIONS, IMITATION, load
 from rbdm_nb.corpora.faces import ACTION_UNITS, landmarks
 
 N, SMALL = 20, 98      # sequences, lines of a frame
@@ -57,7 +58,7 @@ def test_codes():
 
 def test_layout_of_the_real_corpus(tmp_path):
     root = fake(tmp_path / "c", 10, frames=2)
-    assert {p.name for p in root.iterdir()} == {"cohn-kanade-images", "Emotion", "FACS", "Landmarks"}
+    assert {p.name for p in root.iterdir()} == {"cohn-kanade-images", "Emotion", "FACS", "Landmarks", IMITATION}
     sizes = {(im.size, im.mode) for f in root.glob("cohn-kanade-images/S*/0*/*.png") for im in [Image.open(f)]}
     assert sizes == {((640, 490), "L"), ((640, 480), "RGB")}
     number = r" {1,3}-?\d\.\d{7}e[+-]\d\d"
@@ -67,8 +68,9 @@ def test_layout_of_the_real_corpus(tmp_path):
         assert files and all(re.fullmatch(rf"{f.parts[-3]}_{f.parts[-2]}_\d{{8}}_{ending}\.txt", f.name) for f in files)
         assert all(re.fullmatch(lines + r"\s*", f.read_text()) for f in files), part
     folders = [f for f in (root / "Emotion").glob("S*/0*")]
-    assert len(folders) == 10 and sum(not any(f.iterdir()) for f in folders) == sum(not acted(i)[3]
-                                                                                    for i in range(10)) == 4
+    assert len(folders) == 10
+    bare = [f for f in folders if {g.name for g in f.iterdir()} == {IMITATION}]      # empty in the corpus
+    assert len(bare) == sum(not acted(i)[3] for i in range(10)) == 4
     assert (root / "cohn-kanade-images/S005/.DS_Store").is_file() and len(list((root / "FACS").glob("*/*/*.txt"))) == 10
 
 
@@ -118,8 +120,8 @@ def test_larger_than_memory(made, monkeypatch, tmp_path):
     monkeypatch.setattr(ckplus, "MEMORY", 100)
     for crop, c in want.items():
         lazy = whole(made, image_size=24, crop=crop)
-        assert not isinstance(lazy.images, np.ndarray) and (lazy.images[:]
-                                                            == c.images).all() and lazy.digest == c.digest
+        assert not isinstance(lazy.images, np.ndarray) and (lazy.images[:] == c.images).all()
+        assert lazy.digest == c.digest
 
 
 # --- landmarks
@@ -145,8 +147,8 @@ def test_landmarks_stay_on_their_pixels(copy, crop, size, margin):
     # at most so wide is a pixel of the frame; windows are in whole ones
     pixel = c.images.shape[1] / 25
     if crop == "face" and margin < 1:
-        assert (c.extras["landmarks"] >= -.5 - pixel).all() and (c.extras["landmarks"] <= c.images.shape[1] - .5
-                                                                 + pixel).all()
+        assert (c.extras["landmarks"] >= -.5 - pixel).all()
+        assert (c.extras["landmarks"] <= c.images.shape[1] - .5 + pixel).all()
 
 
 def test_landmarks_against_the_geometry(made):
@@ -176,8 +178,8 @@ def test_nobody_is_in_two_splits(made):
     people = [set(c.extras["person"]) for c in parts.values()]
     assert (all(people) and sum(map(len, people)) == len(set.union(*people))
             and sum(map(len, parts.values())) == len(whole(made, image_size=8)))
-    assert label_counts(made, folds=5).equals(pd.DataFrame({s: c.counts() for s,
-                                                            c in parts.items()}).T.rename_axis("split"))
+    counts = pd.DataFrame({s: c.counts() for s, c in parts.items()}).T.rename_axis("split")
+    assert label_counts(made, folds=5).equals(counts)
     assert (label_counts(made, whole=True).loc["whole"] == label_counts(made).sum()).all()
 
 
@@ -195,8 +197,8 @@ def test_folds_are_even_and_depend_on_nothing_else():
     people = g.choice([f"S{k:03d}" for k in range(118)], 654)
     labels = g.choice(8, 654, p=np.array(list(ckplus.PUBLISHED.values())) / 654)
     group, order = fold_of(people, labels), g.permutation(654)
-    assert (fold_of(people[order], labels[order]) == group[order]).all() and (fold_of(people, labels,
-                                                                                      seed=1) != group).any()
+    assert (fold_of(people[order], labels[order]) == group[order]).all()
+    assert (fold_of(people, labels, seed=1) != group).any()
     for e in range(8):
         n = np.bincount(group[labels == e], minlength=10)
         assert n.max() - n.min() <= max(6, .2 * n.mean())
@@ -211,8 +213,8 @@ def test_folds_that_do_not_exist(made):
 
 # --- bad labels
 
-BAD_LABELS = ["", " \n", "8", "-1", "3.5", "happy", "nan", "inf", "3 3", "3\n4", "1_0", "３", "0x3", "1e30", "\0", "3,0",
-              "3;", "+", "." * 200_000]
+BAD_LABELS = ["", " \n", "8", "-1", "3.5", "happy", "nan", "inf", "3 3", "3\n4", "1_0", "３", "0x3", "1e30", "\0",
+              "3,0", "3;", "+", "." * 200_000]
 
 @pytest.mark.parametrize("text", BAD_LABELS)
 def test_bad_label(copy, text):
@@ -221,8 +223,8 @@ def test_bad_label(copy, text):
     with pytest.raises(ValueError, match=rf"1 cannot be used[^$]*Emotion/S005/001/{f.name}"): whole(copy)
     with pytest.raises(ValueError, match=f.name): label_counts(copy)
     c = skipping(copy, image_size=8)
-    assert not [n for n in c.names if n.startswith("S005_001")] and [EXPRESSIONS[l]
-                                                                     for l in c.labels] == [expected(n) for n in c.names]
+    assert not [n for n in c.names if n.startswith("S005_001")]
+    assert [EXPRESSIONS[l] for l in c.labels] == [expected(n) for n in c.names]
     assert c.skipped["name"].to_list() == [f"Emotion/S005/001/{f.name}"]
 
 
@@ -312,8 +314,8 @@ def test_bad_picture(copy, how, crop):
     with pytest.raises((ValueError, FileNotFoundError), match=f"1 cannot be used[^$]*{f.name}"):
         whole(copy, image_size=16, crop=crop)
     c = skipping(copy, image_size=16, crop=crop)
-    assert len(c) == 2 * sum(acted(i)[3] for i in range(N)) - 1 and [EXPRESSIONS[l]
-                                                                     for l in c.labels] == [expected(n) for n in c.names]
+    assert len(c) == 2 * sum(acted(i)[3] for i in range(N)) - 1
+    assert [EXPRESSIONS[l] for l in c.labels] == [expected(n) for n in c.names]
     assert c.skipped["reason"].str.contains(f.name).all() and len(c.skipped) == 1
     found = check(copy, folds=5)
     assert found.usable and len(found.bad) == 1 and found.counts.loc["all"].sum() == len(c)
@@ -434,8 +436,8 @@ def test_check(made, copy):
     (copy / "FACS/S007/001/S007_001_00000003_facs.txt").write_text("x")
     found = datasets.check("ckplus", copy, folds=5)
     # the picture of a sequence without label is not in use
-    assert found.usable and len(found.bad) == 3 and found.bad["reason"].str.contains("S005_001_00000003_emotion.txt "
-                                                                                     "line 1: code 8").sum() == 1
+    assert found.usable and len(found.bad) == 3
+    assert found.bad["reason"].str.contains("S005_001_00000003_emotion.txt " "line 1: code 8").sum() == 1
 
 
 def test_numbers(tmp_path):

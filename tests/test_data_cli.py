@@ -76,8 +76,9 @@ def test_bad_files_are_listed(rbdm, faces, tmp_path):
         "usable\n"))
     assert sum(line.startswith("  ") for line in done.stdout.splitlines()) == 21
     everything = rbdm("data", "check", "folder", "--root", tmp_path / "c", "--all").stdout
-    assert everything.count("the file is empty") == 24 and everything.count("unknown label 'hapy'; did you mean "
-                                                                            "'happy'?") == 4 and "--all" not in everything
+    assert everything.count("the file is empty") == 24
+    assert everything.count("unknown label 'hapy'; did you mean " "'happy'?") == 4
+    assert "--all" not in everything
 
 
 def test_what_cannot_be_used_at_all(rbdm, faces, tmp_path):
@@ -100,10 +101,8 @@ def test_options_reach_the_corpus(rbdm, faces):
                 "classes=[sad, happy, joyless, neutral, surprise, fear, disgust, anger, contempt]")
     assert done.exit_code == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()[2:]]
-    assert lines[0] == ["class", "train", "valid", "test"] and lines[1] == ["sad", "2", "1",
-                                                                            "1"] and lines[3] == ["joyless", "0", "0",
-                                                                                                  "0"] and lines[10] == [
-                                                                                                      "all", "16", "8", "8"]
+    assert lines[0] == ["class", "train", "valid", "test"] and lines[1] == ["sad", "2", "1", "1"]
+    assert lines[3] == ["joyless", "0", "0", "0"] and lines[10] == ["all", "16", "8", "8"]
 
 
 # --- wrong use

@@ -1,8 +1,8 @@
 "Fixations: both rules against second implementations, gaps, units, and scores by hand."
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
-from rbdm_nb.gaze.fixations import (ALGORITHMS, COLUMNS, detect, detect_all, idt, ivt, match, merged, pieces, regular,
-                                    score, velocities)
+from rbdm_nb.gaze.fixations import (ALGORITHMS, FIXATION_COLUMNS, detect, detect_all, idt, ivt, match, merged, pieces,
+                                    regular, score, velocities)
 from rbdm_nb.gaze.perception import Setup
 from rbdm_nb.gaze.recordings import Trial
 from rbdm_nb.reproducibility import rng
@@ -108,7 +108,7 @@ def test_the_grid_bridges_short_gaps_only(rows, bridge):
 def test_rests_are_found_at_any_rate(algorithm, rate):
     places = [0, 5, -3, 4, 9]
     f = detect(gaze(rests(places, rate=rate), rate), SETUP, algorithm)
-    assert np.allclose((f["x"] - 1279.5)/DEGREE, places, atol=1e-6) and list(f.columns) == COLUMNS
+    assert np.allclose((f["x"] - 1279.5)/DEGREE, places, atol=1e-6) and list(f.columns) == FIXATION_COLUMNS
     assert np.abs(f["onset"] - np.arange(5)*300).max() <= 50 and np.abs(f["offset"] - np.arange(1, 6)*300).max() <= 50
     assert np.allclose(f["duration"],
                        f["offset"] - f["onset"]) and (f["samples"] == np.rint(f["duration"]*rate/1000)).all()
@@ -184,7 +184,7 @@ def test_trials_of_a_recording_and_of_a_table():
     f = detect_all([trial, table, Trial("c", 900, 900, gaze([]), 60.)], SETUP)
     assert f["image"].tolist() == ["a"]*3 + ["b"] and f["trial"].tolist() == [0, 0, 0,
             1] and f["label"].tolist() == ["happy"]*3 + ["sad"]
-    assert detect_all([]).columns.tolist() == ["trial", "image", "label", *COLUMNS]
+    assert detect_all([]).columns.tolist() == ["trial", "image", "label", *FIXATION_COLUMNS]
 
 
 def test_merging_takes_place_and_time_into_account():

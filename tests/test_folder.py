@@ -28,8 +28,8 @@ def classes(tmp_path):
 @pytest.fixture
 def table(tmp_path):
     for k in range(20): picture(tmp_path / "images" / f"{k}.png", k)
-    (tmp_path / "legend.csv").write_text("id,image,emotion\n" + "".join(f"{k},{k}.png,{('Happiness', 'SAD')[k % 2]}\n"
-                                                                        for k in range(20)))
+    rows = [f"{k},{k}.png,{('Happiness', 'SAD')[k % 2]}\n" for k in range(20)]
+    (tmp_path / "legend.csv").write_text("id,image,emotion\n" + "".join(rows))
     return tmp_path
 
 
@@ -45,8 +45,8 @@ def test_class_folders(classes):
     for c in (train, valid):
         for name, label, image in zip(c.names, c.labels, c.images):
             kind, file = name.split("/")
-            assert EXPRESSIONS[label] == dict(happy="happy", Sadness="sad", ANGER="anger",
-                                              neutral="neutral")[kind] and (image == int(file[:-4])).all()
+            assert EXPRESSIONS[label] == dict(happy="happy", Sadness="sad", ANGER="anger", neutral="neutral")[kind]
+            assert (image == int(file[:-4])).all()
     assert list(valid.counts()[["happy", "sad", "anger", "neutral"]]) == [1] * 4
     with pytest.raises(FileNotFoundError, match="no test split.*test_fraction"): load("folder", classes, "test")
     assert len(load("folder", classes, "test", test_fraction=0.2)) == 8
@@ -59,8 +59,8 @@ def test_split_folders(classes, tmp_path):
     assert len(load("folder", other)) == 6 and len(load("folder", other, "valid")) == 6
     with pytest.raises(FileNotFoundError, match="test"): load("folder", other, "test")
     assert len(load("folder", other, "test", test_fraction=0.34)) == 2      # taken from train, valid stays what it is
-    assert len(load("folder", other, test_fraction=0.34)) == 4 and len(load("folder", other, "valid",
-                                                                            test_fraction=0.34)) == 6
+    assert len(load("folder", other, test_fraction=0.34)) == 4
+    assert len(load("folder", other, "valid", test_fraction=0.34)) == 6
 
 
 def test_other_tasks(tmp_path):
@@ -135,7 +135,8 @@ def test_repeats(table):
     with pytest.warns(UserWarning, match="6 left out"): c = load("folder", table, **whole)
     assert len(c) == 18 and not {"1.png", "2.png"} & set(c.names) and "0.png" in c.names
     assert sorted(c.skipped["name"]) == ["0.png", "1.png", "1.png", "2.png", "2.png", "2.png"]
-    assert (c.skipped["reason"].str.contains("legend.csv line 22: 0.png is happy, as in legend.csv line 2 already").sum() == 1)
+    again = "legend.csv line 22: 0.png is happy, as in legend.csv line 2 already"
+    assert c.skipped["reason"].str.contains(again).sum() == 1
     assert c.skipped["reason"].str.contains("contradict").sum() == 5
     with pytest.warns(UserWarning, match="4 left out"): c = load("folder", table, duplicates="first", **whole)
     assert len(c) == 20 and EXPRESSIONS[c.labels[list(c.names).index("2.png")]] == "happy"
@@ -227,8 +228,8 @@ def test_parquet(tmp_path, kind, labels):
             **({"huggingface": CLASSLABEL} if labels == "numbers" else {}))
     options = dict(valid_fraction=0) | ({"names": NAMES} if labels == "numbers and names" else {})
     with warnings.catch_warnings(): warnings.simplefilter("error"); c = load("folder", tmp_path, **options)
-    assert [int(i[0, 0, 0]) for i in c.images[:]] == [20 * k for k in range(8)] and [EXPRESSIONS[l]
-                                                                                     for l in c.labels] == [NAMES[k] for k in numbers]
+    assert [int(i[0, 0, 0]) for i in c.images[:]] == [20 * k for k in range(8)]
+    assert [EXPRESSIONS[l] for l in c.labels] == [NAMES[k] for k in numbers]
     assert list(c.names) == (files if "names" in kind
                              else [f"data/train-00000-of-00001.parquet#{k}"
                                    for k in range(8)]) and c.images.shape == (8, 12, 12, 1)
@@ -254,9 +255,8 @@ def test_parquet_splits_and_several_files(tmp_path):
                 pa.array(["sad", "happy", "sad", "happy", "sad"][:n]))
     for split, pixels in (("train", range(9)), ("valid", range(9, 11)), ("test", range(11, 14))):
         assert [int(i[0, 0, 0]) for i in load("folder", tmp_path, split).images[:]] == list(pixels)
-    assert len(load("folder", tmp_path, "train", parquet="data/*-00001-*",
-                    valid_fraction=.25)) == 2 and len(load("folder", tmp_path, "valid", parquet="data/*-00001-*",
-                                                           valid_fraction=.25)) == 2
+    assert len(load("folder", tmp_path, "train", parquet="data/*-00001-*", valid_fraction=.25)) == 2
+    assert len(load("folder", tmp_path, "valid", parquet="data/*-00001-*", valid_fraction=.25)) == 2
     assert folder.label_counts(tmp_path).sum(axis=1).to_dict() == dict(train=9, valid=2, test=3)
     assert check("folder", tmp_path).counts.sum(axis=1).to_dict() == dict(train=9, valid=2, test=3)
     (tmp_path / "a.csv").write_text("image,label\n1.png,sad\n")
@@ -274,8 +274,8 @@ def test_large_parquet_is_read_on_demand(tmp_path, monkeypatch):
     whole = load("folder", tmp_path / "p")
     monkeypatch.setattr(datasets, "MEMORY", 1); monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
     lazy, kept = load("folder", tmp_path / "p"), load("folder", tmp_path / "p", unpacked=tmp_path / "kept")
-    assert hasattr(lazy.images, "read") and lazy.digest == whole.digest == kept.digest and (lazy.images[5]
-                                                                                            == whole.images[5]).all()
+    assert hasattr(lazy.images, "read") and lazy.digest == whole.digest == kept.digest
+    assert (lazy.images[5] == whole.images[5]).all()
     files = {f: f.stat().st_mtime_ns for f in (tmp_path / "kept").rglob("*") if f.is_file()}
     load("folder", tmp_path / "p", unpacked=tmp_path / "kept")
     # not written again
@@ -336,8 +336,8 @@ def faces(n=6): return np.arange(n * 16, dtype=np.uint8).reshape(n, 4, 4, 1)
                                         ([n.upper() for n in NAMES * 2], None)])
 def test_arrays(y, classes):
     c = from_arrays(faces(), y, classes, "valid")
-    assert [c.classes[l]
-            for l in c.labels] == NAMES * 2 and (c.images == faces()).all() and c.split == "valid" and len(set(c.names)) == 6
+    assert [c.classes[l] for l in c.labels] == NAMES * 2 and (c.images == faces()).all()
+    assert c.split == "valid" and len(set(c.names)) == 6
 
 
 def test_arrays_are_not_copied_and_extras_go_along():
@@ -345,8 +345,8 @@ def test_arrays_are_not_copied_and_extras_go_along():
     c = from_arrays(x, ["sad"] * 6, names=list("abcdef"), landmarks=points)
     assert np.shares_memory(c.images, x) and c[1:3].extras["landmarks"].shape == (2, 68, 2) and list(c[1:3].names) == [
         "b", "c"]
-    assert from_arrays(x[..., 0], ["sad"] * 6).images.shape == (6, 4, 4, 1) and from_arrays(x, ["sad"] * 6,
-                                                                                            image_size=8, channels=3).images.shape == (6, 8, 8, 3)
+    assert from_arrays(x[..., 0], ["sad"] * 6).images.shape == (6, 4, 4, 1)
+    assert from_arrays(x, ["sad"] * 6, image_size=8, channels=3).images.shape == (6, 8, 8, 3)
 
 
 @pytest.mark.parametrize("white, dtype", [(1, np.float32), (255, np.float64), (255, np.int64), (65535, np.uint16),
@@ -392,9 +392,8 @@ def test_pipelines():
                           (ds.map(lambda a, b: (tf.cast(a, tf.float32), b)), "not uint8"),
                           (as_dicts.map(lambda d: {"image": d["image"]}), "no label column")):
         with pytest.raises(ValueError, match=why): from_tfdata(pipeline, NAMES)
-    mixed = tf.data.Dataset.from_generator(lambda: ((faces(1)[0, :k], 0) for k in (4, 3)),
-                                           output_signature=(tf.TensorSpec((None, None, 1), tf.uint8),
-                                                             tf.TensorSpec((), tf.int32)))
+    shapes = tf.TensorSpec((None, None, 1), tf.uint8), tf.TensorSpec((), tf.int32)
+    mixed = tf.data.Dataset.from_generator(lambda: ((faces(1)[0, :k], 0) for k in (4, 3)), output_signature=shapes)
     with pytest.raises(ValueError, match="picture 1 has shape .*give image_size"): from_tfdata(mixed, NAMES)
     assert from_tfdata(mixed, NAMES, image_size=4).images.shape == (2, 4, 4, 1)
 
@@ -405,10 +404,11 @@ def test_pipelines():
 def test_a_fake_is_usable(tmp_path, release):
     folder.fake(tmp_path, 24, 3, release)
     c = check("folder", tmp_path)
-    assert (c.usable and not len(c.bad) and not c.notes and c.counts.to_numpy().sum() == 24
-            and (c.counts == folder.label_counts(tmp_path)).all(axis=None) and c.published.isna().all(axis=None))
-    assert (load("folder", tmp_path).digest
-            == load("folder", folder.fake(tmp_path.parent / f"again {release}" / tmp_path.name, 24, 3, release)).digest)
+    assert c.usable and not len(c.bad) and c.counts.to_numpy().sum() == 24 and c.published.isna().all(axis=None)
+    assert (c.counts == folder.label_counts(tmp_path)).all(axis=None)
+    assert len(c.notes) == 1 and "an imitation of built-in faces" in c.notes[0]
+    again = folder.fake(tmp_path.parent / f"again {release}" / tmp_path.name, 24, 3, release)
+    assert load("folder", tmp_path).digest == load("folder", again).digest
 
 
 def test_check_lists_what_is_bad_once(classes):
@@ -461,8 +461,8 @@ def sound(tmp_path_factory):
     for k in range(12):
         picture(base / "csv" / "images" / f"{k}.png", k)
         picture(base / "classes" / ("sad", "happy", "fear")[k % 3] / f"{k}.png", k)
-    (base / "csv" / "t.csv").write_text("image,label\n" + "".join(f"{k}.png,{('sad', 'happy', 'fear')[k % 3]}\n"
-                                                                  for k in range(12)))
+    rows = [f"{k}.png,{('sad', 'happy', 'fear')[k % 3]}\n" for k in range(12)]
+    (base / "csv" / "t.csv").write_text("image,label\n" + "".join(rows))
     parquet(base / "parquet" / "train.parquet", struct([{"bytes": encoded(k), "path": f"{k}.png"} for k in range(12)]),
             pa.array([k % 3 for k in range(12)]), huggingface=CLASSLABEL)
     return base
@@ -538,8 +538,8 @@ def test_splits_depend_on_names_alone():
     names = np.array([f"p{k}.jpg" for k in range(500)]); labels = g.choice(5, 500, p=[.6, .3, .07, .02, .01])
     parts = divide(names, labels, 0.2, 0.1, seed=3)
     order = g.permutation(500)
-    assert (divide(names[order], labels[order], 0.2, 0.1, seed=3) == parts[order]).all() and (divide(names, labels, 0.2,
-                                                                                                     0.1, seed=4) != parts).any()
+    assert (divide(names[order], labels[order], 0.2, 0.1, seed=3) == parts[order]).all()
+    assert (divide(names, labels, 0.2, 0.1, seed=4) != parts).any()
     for c in range(5):
         n = (labels == c).sum(); got = [((labels == c) & (parts == s)).sum() for s in ("train", "valid", "test")]
         assert got[0] >= 1 and abs(got[1] - n * 0.2) <= 1 and abs(got[2] - n * 0.1) <= 1

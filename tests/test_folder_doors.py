@@ -40,9 +40,8 @@ def table(tmp_path):
 
 def write(root, sep=",", encoding="utf-8", file="t.csv", **columns):
     pictures = columns.pop("image", [f"{k}.png" for k in range(30)])
-    pd.DataFrame({"image": pictures, "label": [KINDS[k % 3]
-                                               for k in range(30)]} | columns).to_csv(root / file, index=False, sep=sep,
-                                                                                      encoding=encoding)
+    table = pd.DataFrame({"image": pictures, "label": [KINDS[k % 3] for k in range(30)]} | columns)
+    table.to_csv(root / file, index=False, sep=sep, encoding=encoding)
 
 
 def right(c):
@@ -127,9 +126,8 @@ def test_a_published_test_part_stays_apart(table):
     write(table, split=["test" if k % 5 == 0 else "train" for k in range(30)])
     test = {f"{k}.png" for k in range(0, 30, 5)}
     found = names(table)
-    assert set(quiet(table, "test").names) == test and not test & (found["train"]
-                                                                   | found["valid"]) and len(found["train"]) == 21 and len(found[
-                                                                       "valid"]) == 3
+    assert set(quiet(table, "test").names) == test and not test & (found["train"] | found["valid"])
+    assert len(found["train"]) == 21 and len(found["valid"]) == 3
     assert any("valid is drawn from train" in n for n in check("folder", table).notes)
     anew = names(table, split_column="")
     assert names(table, split_column=False) == anew
@@ -224,8 +222,8 @@ def test_groups_by_column_and_by_pattern(table):
     write(table, person=who)
     for options in (dict(group="person"),):
         found = names(table, valid_fraction=.3, **options)
-        assert not {who[int(n[:-4])] for n in found["train"]} & {who[int(n[:-4])]
-                                                                 for n in found["valid"]} and len(found["valid"]) == 9
+        assert not {who[int(n[:-4])] for n in found["train"]} & {who[int(n[:-4])] for n in found["valid"]}
+        assert len(found["valid"]) == 9
     found = names(table, valid_fraction=.3, group=r"(\d)\.png")
     assert not {n[-5] for n in found["train"]} & {n[-5] for n in found["valid"]} and found["valid"]
     for wrong, why in (("persn", "one pair of brackets"), ("(a)(b)", "one pair"), ("(", "no regular expression"),
@@ -352,8 +350,8 @@ FORMS = {"rows": (X.tolist(), None, X), "rows of bytes": (X.tolist(), pa.list_(p
 def test_pixels(tmp_path, form, column):
     pictures, type_, want = FORMS[form]
     c = quiet(numbers(tmp_path / "p", pictures, column, type_=type_), valid_fraction=0)
-    assert (c.images[:] == want.reshape(c.images.shape)).all() and [c.classes[l]
-                                                                    for l in c.labels] == [KINDS[k] for k in CODES]
+    assert (c.images[:] == want.reshape(c.images.shape)).all()
+    assert [c.classes[l] for l in c.labels] == [KINDS[k] for k in CODES]
 
 
 def test_the_explained_label_is_taken(tmp_path):
@@ -416,10 +414,11 @@ def test_damaged_tables(doors, door, cut, edits):
     finally: path.write_bytes(data)
 
 
+strange = st.one_of(st.text(max_size=6), st.sampled_from(["test", "\0", "train ", "C:\\x.png", "/etc/passwd"]))
+cell = st.tuples(st.integers(0, 29), st.sampled_from(["image", "label", "split", "person"]), strange)
+
 @settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.lists(st.tuples(st.integers(0, 29), st.sampled_from(["image", "label", "split", "person"]),
-                          st.one_of(st.text(max_size=6), st.sampled_from(["test", "\0", "train ", "C:\\x.png",
-                                                                          "/etc/passwd"]))), min_size=1, max_size=4))
+@given(st.lists(cell, min_size=1, max_size=4))
 def test_strange_cells_move_no_other_picture(tmp_path_factory, cells):
     root = tmp_path_factory.mktemp("cells")
     for k in range(30): picture(root / "images" / f"{k}.png", k)

@@ -75,8 +75,8 @@ def test_orientation_of_16_bits(tmp_path, depth):
     for values, colour, truth in ((GREY.astype(np.uint16) * scale, 0, GREY[..., None]),
                                   (RGB.astype(np.uint16) * scale, 2, RGB)):
         data = png(values, colour, exif)
-        assert (decode(data, bits=depth) == ORDER[6](truth)).all() and said(tmp_path / "a",
-                                                                            data) == (16, 24, truth.shape[2])
+        assert (decode(data, bits=depth) == ORDER[6](truth)).all()
+        assert said(tmp_path / "a", data) == (16, 24, truth.shape[2])
 
 
 # --- 16 bits
@@ -96,8 +96,8 @@ def test_fewer_bits_in_16_are_refused_or_scaled(bits, kind):
 
 
 def test_black_is_black_and_dark_colour_is_refused():
-    assert decode(png(np.zeros((4, 4), np.uint16), 0)).max() == 0 and decode(png(np.zeros((4, 4, 3), np.uint16),
-                                                                                 2)).max() == 0
+    assert decode(png(np.zeros((4, 4), np.uint16), 0)).max() == 0
+    assert decode(png(np.zeros((4, 4, 3), np.uint16), 2)).max() == 0
     for colour, shape in ((2, (4, 4, 3)), (6, (4, 4, 4)), (4, (4, 4, 2))):
         values = np.full(shape, 4000, np.uint16)
         if colour != 2: values[..., -1] = 65535
@@ -219,6 +219,6 @@ def test_bits_are_an_option_of_ones_own_corpus(tmp_path):
             (tmp_path / label).mkdir(exist_ok=True)
             (tmp_path / label / f"{k}.png").write_bytes(encoded((GREY + np.uint8(k)).astype(np.uint16) * 16))
     with pytest.raises(ValueError, match="bits=12"): load("folder", tmp_path)
-    assert load("folder", tmp_path, bits=12).images.max() > 200 and check("folder", tmp_path,
-                                                                          bits=12).counts.to_numpy().sum() == 8
+    assert load("folder", tmp_path, bits=12).images.max() > 200
+    assert check("folder", tmp_path, bits=12).counts.to_numpy().sum() == 8
     assert len(check("folder", tmp_path).bad) == 8

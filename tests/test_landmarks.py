@@ -7,7 +7,8 @@ from rbdm_nb.corpora import landmarks
 from rbdm_nb.corpora.datasets import load
 from rbdm_nb.corpora.faces import MIRROR
 from rbdm_nb.corpora.folder import from_arrays
-from rbdm_nb.corpora.landmarks import MESH, PAIRS, TRIES, canvas, detect, failures, kept, normalised_error, to_picture, with_landmarks
+from rbdm_nb.corpora.landmarks import (MESH, PAIRS, TRIES, canvas, detect, failures, kept, normalised_error, to_picture,
+                                       with_landmarks)
 from rbdm_nb.store import Store
 
 mediapipe = pytest.mark.skipif(importlib.util.find_spec("mediapipe") is None,
@@ -78,11 +79,10 @@ def pretended(monkeypatch):
 def test_found_and_failures(pretended):
     corpus, truth, _ = pretended
     points, found = detect(corpus.images, chunk=3)
-    assert list(found) == [True, True, False] * 2 + [True] and (points[found]
-                                                                == truth[found]).all() and np.isnan(points[~found]).all() and points.dtype == np.float32
-    assert list(failures(corpus.names, found)["name"]) == list(corpus.names[[2, 5]]) and failures(corpus.names,
-                                                                                                  found)["reason"].str.contains(
-                                                                                                      "no face").all()
+    assert list(found) == [True, True, False] * 2 + [True] and (points[found] == truth[found]).all()
+    assert np.isnan(points[~found]).all() and points.dtype == np.float32
+    assert list(failures(corpus.names, found)["name"]) == list(corpus.names[[2, 5]])
+    assert failures(corpus.names, found)["reason"].str.contains("no face").all()
     assert detect(corpus.images[:0])[0].shape == (0, 68, 2)
 
 
@@ -160,8 +160,10 @@ def test_points_lie_as_those_of_a_face_do():
     assert (np.diff(x[:, 2:15]) > 0).all() and (np.diff(x[:, 17:27]) > 0).all()
     # the jaw goes down to the chin and up again
     assert (np.diff(y[:, :8]) > 0).all() and (np.diff(y[:, 9:17]) < 0).all()
-    assert (y[:, 17:27].mean(1) < y[:, 36:48].mean(1)).all() and (y[:, 36:48].mean(1) < y[:, 30]).all() and (y[:, 30] < y[:, 51]).all() and (y[:, 57] < y[:, 8]).all()
-    assert (y[:, 51] <= y[:, 62]).all() and (y[:, 66] <= y[:, 57]).all() and (x[:, 48] < x[:, 60]).all() and (x[:, 64] < x[:, 54]).all()
+    assert (y[:, 17:27].mean(1) < y[:, 36:48].mean(1)).all() and (y[:, 36:48].mean(1) < y[:, 30]).all()
+    assert (y[:, 30] < y[:, 51]).all() and (y[:, 57] < y[:, 8]).all()
+    assert (y[:, 51] <= y[:, 62]).all() and (y[:, 66] <= y[:, 57]).all() and (x[:, 48] < x[:, 60]).all()
+    assert (x[:, 64] < x[:, 54]).all()
 
 
 @mediapipe

@@ -6,7 +6,7 @@ import cv2, numpy as np, pandas as pd, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from rbdm_nb.corpora import ckplus, datasets, rafdb
-from rbdm_nb.corpora.datasets import EXPRESSIONS, load
+from rbdm_nb.corpora.datasets import EXPRESSIONS, IMITATION, load
 from rbdm_nb.corpora.rafdb import BY_CODE, CODES, LISTS, POINTS, check, fake, label_counts, label_of, photo, similarity
 
 N, TRAIN = 70, 56
@@ -51,8 +51,8 @@ def edit(path, old, new):
 
 def test_codes_and_published_counts():
     assert [c.capitalize() for c in CODES] == re.findall(r"\d: (\w+)", README)
-    assert {s: sum(k) for s, k in BY_CODE.items()} == {"train": 12_271,
-                                                       "test": 3_068} == pd.DataFrame(rafdb.PUBLISHED).sum().to_dict()
+    sizes = {"train": 12_271, "test": 3_068}
+    assert {s: sum(k) for s, k in BY_CODE.items()} == sizes == pd.DataFrame(rafdb.PUBLISHED).sum().to_dict()
     assert (rafdb.PUBLISHED["train"]["happy"] == 4772 and rafdb.PUBLISHED["test"]["sad"] == 478
             and "contempt" not in rafdb.PUBLISHED[
         "train"])
@@ -70,26 +70,24 @@ def test_both_forms_give_the_same(made):
 
 def test_layout_of_the_real_corpus(made):
     base = made["basic"] / "basic"
-    assert {f.name for f in base.iterdir()} == {"EmoLabel", "Image",
-                                                "Annotation"} and LISTS[0] == "list_patition_label.txt"
+    assert {f.name for f in base.iterdir()} == {"EmoLabel", "Image", "Annotation", IMITATION}
+    assert LISTS[0] == "list_patition_label.txt"
     assert re.fullmatch(r"(train_\d{5}\.jpg [1-7]\n){56}(test_\d{4}\.jpg [1-7]\n){14}",
                         listed(made["basic"]).read_text())
     for folder, name in (("Image/aligned", "_aligned.jpg"), ("Image/original", ".jpg"),
                          ("Annotation/manual", "_manu_attri.txt"), ("Annotation/auto", "_auto_attri.txt"),
                          ("Annotation/boundingbox", "_boundingbox.txt")):
-        assert sorted(f.name for f in (base / folder).iterdir()) == sorted([f"train_{k + 1:05d}{name}"
-                                                                            for k in range(TRAIN)]
-                                                                            + [f"test_{k + 1:04d}{name}"
-                                                                               for k in range(N - TRAIN)])
+        stems = [f"train_{k + 1:05d}" for k in range(TRAIN)] + [f"test_{k + 1:04d}" for k in range(N - TRAIN)]
+        assert {f.name for f in (base / folder).iterdir()} == {f"{stem}{name}" for stem in stems} | {IMITATION}
     xy = r"-?\d+\.\d+\t-?\d+\.\d+\n"
     assert re.fullmatch(rf"({xy}){{5}}([0-2]\n){{2}}[0-4]\n",
                         (base / "Annotation/manual/train_00001_manu_attri.txt").read_text())
     assert re.fullmatch(rf"({xy}){{37}}", (base / "Annotation/auto/test_0001_auto_attri.txt").read_text())
     assert re.fullmatch(r"(\d+\.\d+ ){4}\n", (base / "Annotation/boundingbox/test_0001_boundingbox.txt").read_text())
-    assert {Image.open(f).size for f in (base / "Image/aligned").iterdir()} == {(100, 100)} and len({Image.open(f).size
-                                                                                                     for f in (base / "Image/original").iterdir()}) > 20
-    assert (made["folders"] / "test_labels.csv").read_text().startswith("image,label\ntest_0001_aligned.jpg,1\n") and (made[
-        "folders"] / "DATASET/train/2/train_00002_aligned.jpg").is_file()
+    assert {Image.open(f).size for f in (base / "Image/aligned").glob("*.jpg")} == {(100, 100)}
+    assert len({Image.open(f).size for f in (base / "Image/original").glob("*.jpg")}) > 20
+    assert (made["folders"] / "test_labels.csv").read_text().startswith("image,label\ntest_0001_aligned.jpg,1\n")
+    assert (made["folders"] / "DATASET/train/2/train_00002_aligned.jpg").is_file()
 
 
 def test_a_list_that_is_far_too_long(copy, monkeypatch):
@@ -116,7 +114,8 @@ def test_alignment_is_a_similarity():
         assert np.allclose(similarity(points, points @ m[:, :2].T + m[:, 2]), m)
         # best of all similarities: those around it are worse
         noisy = points + g.normal(0, 5, (3, 2))
-        best, error = similarity(points, noisy), lambda m: ((points @ m[:, :2].T + m[:, 2] - noisy) ** 2).sum()
+        best = similarity(points, noisy)
+        error = lambda m, points=points, noisy=noisy: ((points @ m[:, :2].T + m[:, 2] - noisy) ** 2).sum()
         for da, db, dx, dy in g.normal(0, .01, (10, 4)):
             assert error(best + [(da, -db, dx), (db, da, dy)]) >= error(best)
 
@@ -136,8 +135,8 @@ def test_larger_than_memory(made, monkeypatch, tmp_path):
     monkeypatch.setattr(ckplus, "MEMORY", 100)
     for c, o in zip(want, kinds):
         lazy = load("rafdb", made["basic"], "test", **o)
-        assert not isinstance(lazy.images, np.ndarray) and (lazy.images[:]
-                                                            == c.images).all() and lazy.digest == c.digest
+        assert not isinstance(lazy.images, np.ndarray) and (lazy.images[:] == c.images).all()
+        assert lazy.digest == c.digest
 
 
 # --- splits
@@ -146,19 +145,17 @@ def test_validation_is_a_stratified_part_of_training(made):
     root = made["basic"]
     parts = {s: load("rafdb", root, s, valid_share=.25, image_size=8) for s in ("train", "valid", "test")}
     names = [n for c in parts.values() for n in c.names]
-    assert len(names) == N == len(set(names)) and all(n.startswith("test_") == (s == "test") for s, c in parts.items()
-                                                      for n in c.names)
-    assert (parts["valid"].counts()[:7] == 2).all() and (parts["train"].counts()[:7]
-                                                         == 6).all() and (parts["test"].counts()
-                                                                          == label_counts(root).loc["test"]).all()
+    assert len(names) == N == len(set(names))
+    assert all(n.startswith("test_") == (s == "test") for s, c in parts.items() for n in c.names)
+    assert (parts["valid"].counts()[:7] == 2).all() and (parts["train"].counts()[:7] == 6).all()
+    assert (parts["test"].counts() == label_counts(root).loc["test"]).all()
     again, other = (load("rafdb", root, "valid", valid_share=.25, split_seed=k, image_size=8).names for k in (0, 1))
     assert list(again) == list(parts["valid"].names) != list(other)
     stems = lambda c: sorted(re.search(r"\w+_\d+", n)[0] for n in c.names)
     assert stems(load("rafdb", root, "valid", valid_share=.25, image_size=8,
                       images="original")) == stems(parts["valid"])
-    assert label_counts(root, valid_share=0).sum(axis=1).to_dict() == {"train": TRAIN,
-                                                                       "test": N - TRAIN} and len(load("rafdb", root,
-                                                                                                       valid_share=0)) == TRAIN
+    assert label_counts(root, valid_share=0).sum(axis=1).to_dict() == {"train": TRAIN, "test": N - TRAIN}
+    assert len(load("rafdb", root, valid_share=0)) == TRAIN
     with pytest.raises(FileNotFoundError, match="no valid split; valid_share=0"):
         load("rafdb", root, "valid", valid_share=0)
     for bad in (1, -.1, 2):
@@ -195,8 +192,8 @@ def test_points_stay_on_their_pixels(copy, part, crop, size, margin):
     c = load("rafdb", copy, "test", images="original", landmarks=part, crop=crop, image_size=size, margin=margin)
     assert c.extras["landmarks"].shape == (N - TRAIN, POINTS[part], 2)
     for name, image, moved in zip(c.names, c.images, c.extras["landmarks"]):
-        true = np.array([line.split()
-                         for line in (base / f"Annotation/{part}/{name[:-4]}_{part[:4]}_attri.txt").read_text().splitlines()[:POINTS[part]]], float)
+        beside = base / f"Annotation/{part}/{name[:-4]}_{part[:4]}_attri.txt"
+        true = np.array([line.split() for line in beside.read_text().splitlines()[:POINTS[part]]], float)
         shown = ((moved > 1) & (moved < np.array(image.shape[1::-1]) - 2)).all(1)
         seen = cv2.remap(image.astype(np.float32), *moved[shown].T[:, :, None], cv2.INTER_LINEAR)[:, 0, :2] / 2
         assert shown.any() and np.abs(seen - true[shown]).max() < .6, name
@@ -210,12 +207,13 @@ def test_points_against_the_geometry(made):
         assert label_of(code) == true_label(name)
         h, w = picture.shape[:2]
         five = np.array([true[36:42].mean(0), true[42:48].mean(0), true[30], true[48], true[54]])
-        assert np.abs((points + .5) * min(h, w) / 64 - .5 - five + ((w - min(h, w)) // 2,
-                                                                    (h - min(h, w)) // 2)).max() < .01
+        side = min(h, w)
+        corner = (w - side) // 2, (h - side) // 2
+        assert np.abs((points + .5) * side / 64 - .5 - five + corner).max() < .01
     assert {k: set(map(type, v.tolist())) for k, v in c.extras.items()
             if k != "landmarks"} == {k: {int} for k in ("gender", "race", "age")}
-    assert right(c) and c.extras["age"].max() <= 4 and set(load("rafdb", made["basic"], "test",
-                                                                attributes=True).extras) == {"gender", "race", "age"}
+    assert right(c) and c.extras["age"].max() <= 4
+    assert set(load("rafdb", made["basic"], "test", attributes=True).extras) == {"gender", "race", "age"}
 
 
 def test_the_first_version_has_no_boxes(copy):
@@ -244,8 +242,8 @@ def test_pictures_on_their_side(copy):
     ("manual", "1\t2\n" * 5, "5 lines"), ("manual", "1\t2\n" * 5 + "0\n0\n9\n", "age 9"),
     ("manual", "1\t2\n" * 5 + "0\n.5\n0\n", "line 7"), ("manual", "1\t2\n" * 5 + "0\n1.5\n0\n", "race 1.5")])
 def test_bad_annotations(copy, part, text, why):
-    f = copy / "basic/Annotation" / part / ("test_0003_" + {"boundingbox": "boundingbox", "auto": "auto_attri",
-                                                            "manual": "manu_attri"}[part] + ".txt")
+    ending = {"boundingbox": "boundingbox", "auto": "auto_attri", "manual": "manu_attri"}[part]
+    f = copy / "basic/Annotation" / part / f"test_0003_{ending}.txt"
     f.write_text(text)
     options = dict(images="original", landmarks="none" if part == "boundingbox" else part)
     with pytest.raises(ValueError, match=f"(?s)1 cannot be used.*test_0003.*{why}"):
@@ -374,9 +372,8 @@ def test_damage_never_changes_a_label(copy, data):
                                          dict(images="original", landmarks="auto", attributes=True)]))
     try: c = skipping(copy, "test", image_size=12, **options)
     finally: f.write_bytes(whole)
-    assert right(c) and len(c) + len(c.skipped) == N - TRAIN and len(c.skipped) <= 1 and (not len(c.skipped)
-                                                                                          or f.name[:9] in c.skipped[
-                                                                                              "reason"][0])
+    assert right(c) and len(c) + len(c.skipped) == N - TRAIN and len(c.skipped) <= 1
+    assert not len(c.skipped) or f.name[:9] in c.skipped["reason"][0]
 
 
 def test_nothing_outside_is_read(either, tmp_path):
@@ -427,8 +424,8 @@ def test_check(made, copy):
     next(copy.rglob("test_0001.jpg")).write_bytes(b"")
     next(copy.rglob("test_0002_aligned.jpg")).write_bytes(b"")
     found = check(copy)
-    assert found.usable and len(found.bad) == 3 and found.counts.sum(axis=1).to_dict() == {"train": TRAIN - 1,
-                                                                                           "test": N - TRAIN - 1}
+    assert found.usable and len(found.bad) == 3
+    assert found.counts.sum(axis=1).to_dict() == {"train": TRAIN - 1, "test": N - TRAIN - 1}
     shutil.rmtree(copy / "basic/Image/aligned")
     found = check(copy)
     assert found.notes[0] == "pictures: original" and len(found.bad) == 2 and found.usable

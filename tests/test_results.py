@@ -501,7 +501,7 @@ def test_wanted_and_lacking():
     assert results.wanted(" none  mean_switch9,none", 2) == both
     for word in ("maen_switch9", "mean", "mean_switch", "mean_switch0", "none_switch9", "mean_switch-1"):
         with pytest.raises(ValueError, match="conditions: cannot read"): results.wanted(word, 1)
-    p = SimpleNamespace(conditions="none mean_switch2", seeds=1, epochs=4, momentum=0.9, label="",
+    p = SimpleNamespace(conditions="none mean_switch2", seeds=1, epochs=4, momentum=0.9, label="", data_root="",
                         **dict.fromkeys(m.SETTINGS, "invented"))
     named = [m.invented("none") | dict(tag="none_bn0.9_seed0")]
     assert results.lacking(named, p) == [("mean", 2, 0)]

@@ -15,36 +15,44 @@ from pathlib import Path
 import cv2, numpy as np, pandas as pd
 from PIL import Image
 from .datasets import (EXPRESSIONS, MEMORY, SPLITS, Check, Corpus, Problems, class_index, corpus_folder,
-                                      header_shapes, inside,
-                              read_file, read_images)
+                                      header_shapes, imitation, inside, read_file, read_images)
 from .faces import ACTION_UNITS, face, landmarks
 from .images import LazyImages, each, indexed, square
+from .synthetic import draw
 from ..project import of_system, progress, suggest
 from ..reproducibility import rng
-from .synthetic import draw
 
 # %% ../../nbs/01g_ckplus.ipynb #27eff904
-PARTS = {"images": ("cohn-kanade-images", "extended-cohn-kanade-images"), "emotion": ("Emotion", "Emotion_labels"),
-         "facs": ("FACS", "FACS_labels"), "landmarks": ("Landmarks", "Landmarks")}   # name of the folder, and of its archive
-CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
-PUBLISHED = {"neutral": 327, "happy": 69, "sad": 28, "surprise": 83, "fear": 25, "disgust": 59, "anger": 45, "contempt": 18}
+PARTS = {     # name of the folder, and of its archive
+    "images": ("cohn-kanade-images", "extended-cohn-kanade-images"), "emotion": ("Emotion", "Emotion_labels"),
+    "facs": ("FACS", "FACS_labels"), "landmarks": ("Landmarks", "Landmarks")}
+CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")   # of 0 to 7
+PUBLISHED = {"neutral": 327, "happy": 69, "sad": 28, "surprise": 83, "fear": 25, "disgust": 59, "anger": 45,
+             "contempt": 18}
 IN_PAPER = 654
 UNITS = 65   # action units are numbered below this
 
-DESCRIPTION = """CK+, the Extended Cohn-Kanade data set (Lucey et al. 2010): 593 sequences of 123 people, posed, from neutral to peak.
-Used here: the last frame of the 327 sequences with an emotion label, and their first frame as neutral; 654 images, eight classes.
-On disk: cohn-kanade-images/ and Emotion/, if wanted also FACS/ and Landmarks/, each with S005/001/ and so on; the names of the archives around them do no harm.
+DESCRIPTION = """\
+CK+, the Extended Cohn-Kanade data set (Lucey et al. 2010): 593 sequences of 123 people, posed, from neutral to peak.
+Used here: the last frame of the 327 sequences with an emotion label, and their first frame as neutral; 654 images,
+eight classes.
+On disk: cohn-kanade-images/ and Emotion/, if wanted also FACS/ and Landmarks/, each with S005/001/ and so on; the
+names of the archives around them do no harm.
 Licence: for research that earns no money, by a signed agreement; pictures may not be handed on.
-Asked for: from the Affect Analysis Group of the University of Pittsburgh, on the data set's page at jeffcohn.net (Resources)."""
+Asked for: from the Affect Analysis Group of the University of Pittsburgh, on the page at jeffcohn.net (Resources)."""
 
 def find(root):
     "{part: its folder} in the folder `root`; FileNotFoundError where pictures or emotions are missing."
     root, found = corpus_folder(root, "ckplus"), {}
     for part, (name, archive) in PARTS.items():
-        places = [base / p for base in (root, root / "CK+") for p in (Path(archive) / name, Path(name) / name, Path(name))]
-        if here := next((p for p in places if p.is_dir()), None): found[part] = here
+        below = Path(archive) / name, Path(name) / name, Path(name)
+        here = next((base / p for base in (root, root / "CK+") for p in below if (base / p).is_dir()), None)
+        if here: found[part] = here
     for part in ("images", "emotion"):
-        if part not in found: raise FileNotFoundError(f"ckplus: no folder {PARTS[part][0]} in {root} (nor in {' or '.join(('CK+', PARTS[part][1]))}); unpack {PARTS[part][1]}.zip there")
+        name, archive = PARTS[part]
+        if part not in found:
+            raise FileNotFoundError(f"ckplus: no folder {name} in {root} (nor in CK+ or {archive}); unpack "
+                                    f"{archive}.zip there")
     return found
 
 def published():
@@ -112,10 +120,9 @@ def read_labels(root, folder, problems):
 def both_frames(labels):
     "Rows for the first and the last frame of each sequence: DataFrame name, person, sequence, frame, label, where."
     first = labels.assign(frame="00000001", label=class_index("neutral"), part=0)
-    both = pd.concat([first, labels.assign(frame=labels["peak"], part=1)]).sort_values(["person", "sequence", "part"],
-                                                                                       ignore_index=True)
-    return both.assign(name=both["person"] + "_" + both["sequence"] + "_"
-                       + both["frame"]).drop(columns=["peak", "part"])
+    both = pd.concat([first, labels.assign(frame=labels["peak"], part=1)])
+    both = both.sort_values(["person", "sequence", "part"], ignore_index=True).drop(columns=["peak", "part"])
+    return both.assign(name=both["person"] + "_" + both["sequence"] + "_" + both["frame"])
 
 def read_index(root, problems=None):
     """(Index of the first and last frames, {part: folder}) of the CK+ in `root`; bad labels go to `problems` (None:
@@ -211,10 +218,10 @@ def read_faces(paths, names, problems, boxes=None, image_size=None, channels=Non
     readable = shapes[:, 2] > 0
     size = image_size or (int(np.median(windows[readable, 2])) if readable.any() else 1)
     channels = channels or int(max(shapes[:, 2], default=0)) or 1
-    shape, read = (size, size, channels), lambda k: read_file(paths[k], names[k], size, channels, boxes[k].tolist())
-    images, bad = read_now(read, names, shape,
-                           desc) if len(paths) * np.prod(shape) <= MEMORY else read_on_demand(read, paths, boxes,
-                                                                                              shape, desc)
+    shape = (size, size, channels)
+    def read(k): return read_file(paths[k], names[k], size, channels, boxes[k].tolist())
+    if len(paths) * np.prod(shape) <= MEMORY: images, bad = read_now(read, names, shape, desc)
+    else: images, bad = read_on_demand(read, paths, boxes, shape, desc)
     for k in sorted(bad): problems.add(names[k], bad[k])
     return images, windows, ~np.isin(np.arange(len(paths)), list(bad))
 
@@ -260,8 +267,8 @@ def unit_tables(units):
 def files_of(index, root, folder, ending):
     "Names, relative to `root`, of the files of the rows of `index` in `folder`, a part of CK+."
     base = os.path.relpath(folder, root).replace(os.sep, "/")
-    return [f"{base}/{person}/{sequence}/{name}{ending}" for person, sequence,
-            name in zip(index["person"], index["sequence"], index["name"])]
+    rows = zip(index["person"], index["sequence"], index["name"])
+    return [f"{base}/{person}/{sequence}/{name}{ending}" for person, sequence, name in rows]
 
 def read_extras(root, parts, index, problems):
     """(Landmarks (N, 68, 2) in the frame, NaN where there are none; the tables of units; mask of rows without a
@@ -318,8 +325,8 @@ def write_sequence(out, i, frames, height, seed):
     units = [line(u, 0 if (u + i) % 4 == 0 else np.ceil(5 * s)) for u, s in zip(ACTION_UNITS, strength) if s > 0]
     (folder("facs") / f"{name}_facs.txt").write_text("".join(units))
     if labelled:
-        (folder("emotion") / f"{name}_emotion.txt").write_text(line([class_index(c)
-                                                                     for c in CODES].index(class_index(expression))))
+        code = [class_index(c) for c in CODES].index(class_index(expression))
+        (folder("emotion") / f"{name}_emotion.txt").write_text(line(code))
 
 def fake(out, n=60, seed=0, frames=4, height=490):
     """A CK+ of `n` sequences from built-in faces in the folder `out`, two a person, `frames` long, in frames of
@@ -328,8 +335,9 @@ def fake(out, n=60, seed=0, frames=4, height=490):
         raise ValueError(f"n={n}, frames={frames}, height={height}: at least 6 sequences of 2 frames of 49 lines")
     if any((Path(out) / name).exists() for name, _ in PARTS.values()):
         raise FileExistsError(f"{out} holds a CK+ already; choose another folder")
-    for i in progress(range(n), desc="fake ckplus"): write_sequence(out, i, frames, height, seed)
-    for name, _ in PARTS.values(): (Path(out) / name / "S005" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    with imitation(out, "ckplus"):
+        for i in progress(range(n), desc="fake ckplus"): write_sequence(out, i, frames, height, seed)
+        for name, _ in PARTS.values(): (Path(out) / name / "S005" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
     return Path(out)
 
 # %% ../../nbs/01g_ckplus.ipynb #e3db9905
@@ -382,8 +390,8 @@ def label_counts(root, folds=10, fold=0, whole=False, split_seed=0):
     Options as in `load`."""
     index, _ = read_index(root)
     if not whole: return split_table(split_of(index, folds, fold, split_seed), index["label"].to_numpy())
-    return split_table(np.full(len(index), "train"),
-                       index["label"].to_numpy()).loc[["train"]].rename({"train": "whole"})
+    counts = np.bincount(index["label"], minlength=len(EXPRESSIONS))
+    return pd.DataFrame([counts], pd.Index(["whole"], name="split"), pd.Index(EXPRESSIONS, name="class"))
 
 def check(root, folds=10, fold=0, split_seed=0):
     """The `Check` of the CK+ in `root`, by opening every label, picture, landmark and FACS file that `load` uses;
@@ -402,8 +410,8 @@ def check(root, folds=10, fold=0, split_seed=0):
 def remarks(index, parts, corpus):
     "Lines about what lies on disk, beside the published numbers."
     taken = shown_folders(parts["images"])
-    frames = {k: sorted(f for f in os.listdir(parts["images"] / k[0] / k[1]) if f.lower().endswith(".png")
-                        and f[0] != ".") for k in taken}
+    def pictures(k): return [f for f in os.listdir(parts["images"] / k[0] / k[1]) if f.lower().endswith(".png")]
+    frames = {k: sorted(f for f in pictures(k) if f[0] != ".") for k in taken}
     notes = [f"{len(taken):,} sequences of {len({person for person, _ in taken}):,} people (published: 593 of 123), "
              f"{sum(map(len, frames.values())):,} frames, of which first and last are opened",
              f"{len(corpus):,} images in use, two for each labelled sequence (paper: 654, published labels: 327)"]
@@ -414,8 +422,9 @@ def remarks(index, parts, corpus):
                      "landmarks")
     if "facs" in parts:
         notes.append(f"{corpus.extras['coded'].sum():,} of {len(corpus) // 2:,} peaks have action units")
-    late = [n for person, sequence, n in zip(index["person"], index["sequence"], index["name"]) if n[9:] != "00000001"
-            and frames.get((person, sequence), [n])[-1][:17] > n]
+    peaks = index[~index["name"].str.endswith("_00000001")]
+    rows = zip(peaks["person"], peaks["sequence"], peaks["name"])
+    late = [n for person, sequence, n in rows if frames.get((person, sequence), [n])[-1][:17] > n]
     if late:
         notes.append(f"{len(late)} labels are not for the last frame at hand, the first: {late[0]}; the frame that the "
                      "label names is used")

@@ -5,7 +5,7 @@ __all__ = ['ACTION_UNITS', 'EXPRESSION_UNITS', 'REST', 'MIRROR', 'FOLDS', 'HEAD'
            'LIPS_PART', 'INFLUENCE', 'FIELDS', 'PART', 'EYE', 'BROW', 'LIPS', 'JAW', 'CHIN', 'MODES', 'DOMAINS',
            'SLOTS', 'CURVE_POINTS', 'CURVE_WEIGHTS', 'SLICES', 'REGIONS', 'symmetric', 'surface', 'layout', 'influence',
            'fields', 'moved', 'scaled', 'overall', 'Domain', 'turn', 'project', 'Face', 'strengths', 'settle', 'face',
-           'catmull_rom', 'curves', 'trace', 'landmarks', 'unit_masks']
+           'catmull_rom', 'named_curves', 'curves', 'trace', 'landmarks', 'unit_masks']
 
 # %% ../../nbs/01b_faces.ipynb #d3308bcd
 from dataclasses import dataclass
@@ -22,21 +22,24 @@ EXPRESSION_UNITS = {
     "anger": {4: 1, 5: .8, 7: .6, 23: 1}, "contempt": {12: 1, 14: 1}}
 
 # %% ../../nbs/01b_faces.ipynb #57d82057
-REST = {0: (-1, -.10, -.75), 1: (-.99, .13, -.70), 2: (-.96, .36, -.62), 3: (-.90, .58, -.52), 4: (-.79, .79, -.38),
-        5: (-.63, .97, -.22),
-        # jaw
-        6: (-.43, 1.11, -.08), 7: (-.22, 1.20, .02), 8: (0, 1.23, .06),
-        # brow
+REST = {# jaw, from the ear to the chin
+        0: (-1, -.10, -.75), 1: (-.99, .13, -.70), 2: (-.96, .36, -.62), 3: (-.90, .58, -.52), 4: (-.79, .79, -.38),
+        5: (-.63, .97, -.22), 6: (-.43, 1.11, -.08), 7: (-.22, 1.20, .02), 8: (0, 1.23, .06),
+        # brow, from the outside
         17: (-.82, -.36, -.22), 18: (-.69, -.46, -.08), 19: (-.52, -.49, .02), 20: (-.35, -.46, .08),
         21: (-.19, -.41, .10),
-        27: (0, -.18, .12), 28: (0, -.02, .22), 29: (0, .13, .32), 30: (0, .28, .42), 31: (-.21, .37, .15),
-        32: (-.10, .41, .22), 33: (0, .43, .26),
+        # nose: bridge, tip, nostrils
+        27: (0, -.18, .12), 28: (0, -.02, .22), 29: (0, .13, .32), 30: (0, .28, .42),
+        31: (-.21, .37, .15), 32: (-.10, .41, .22), 33: (0, .43, .26),
+        # eye: outer corner, upper lid, inner corner, lower lid
         36: (-.66, -.13, -.12), 37: (-.54, -.225, -.03), 38: (-.37, -.225, 0), 39: (-.24, -.11, -.02),
         40: (-.36, -.06, 0), 41: (-.53, -.06, -.03),
-        48: (-.37, .72, .02), 49: (-.23, .665, .14), 50: (-.09, .635, .20), 51: (0, .655, .21), 57: (0, .85, .19),
-        58: (-.10, .845, .18), 59: (-.24, .80, .12),
-        # lips
-        60: (-.32, .72, .04), 61: (-.11, .715, .17), 62: (0, .72, .18), 66: (0, .725, .18), 67: (-.11, .725, .17)}
+        # outer edge of the lips: above, below
+        48: (-.37, .72, .02), 49: (-.23, .665, .14), 50: (-.09, .635, .20), 51: (0, .655, .21),
+        57: (0, .85, .19), 58: (-.10, .845, .18), 59: (-.24, .80, .12),
+        # inner edge of the lips: above, below
+        60: (-.32, .72, .04), 61: (-.11, .715, .17), 62: (0, .72, .18),
+        66: (0, .725, .18), 67: (-.11, .725, .17)}
 
 MIRROR = np.r_[16:-1:-1, 26:16:-1, 27:31, 35:30:-1, 45:41:-1, 47, 46, 39:35:-1, 41, 40, 54:47:-1, 59:54:-1, 64:59:-1,
                67:64:-1]
@@ -114,25 +117,22 @@ MOVES = {
     6: {40: (0, -.045), 41: (0, -.05), 36: (0, .01), 37: (0, .02)},
     7: {40: (0, -.04), 41: (0, -.04), 37: (0, .025), 38: (0, .02)},
     9: {31: (-.03, -.08), 32: (-.01, -.06), 33: (0, -.05), 30: (0, -.05), 49: (0, -.09), 50: (0, -.11), 51: (0, -.10),
-        61: (0, -.045), 62: (0, -.045),
-        67: (0, -.01), 66: (0, -.01), 21: (.05, .09), 20: (.04, .08), 19: (.02, .05), 40: (0, -.04), 41: (0, -.035),
-        37: (0, .02), 38: (0, .025)},
+        61: (0, -.045), 62: (0, -.045), 67: (0, -.01), 66: (0, -.01), 21: (.05, .09), 20: (.04, .08), 19: (.02, .05),
+        40: (0, -.04), 41: (0, -.035), 37: (0, .02), 38: (0, .025)},
     12: {48: (-.17, -.15), 60: (-.17, -.14), 49: (-.10, -.05), 59: (-.12, -.03), 50: (-.02, .015), 51: (0, .02),
-         61: (-.04, .015), 67: (-.05, .02),
-         62: (0, .02), 66: (0, .02), 58: (-.03, .015), 57: (0, .02), 3: (-.03, -.01), 4: (-.03, -.02)},
+         61: (-.04, .015), 67: (-.05, .02), 62: (0, .02), 66: (0, .02), 58: (-.03, .015), 57: (0, .02),
+         3: (-.03, -.01), 4: (-.03, -.02)},
     14: {48: (-.08, -.03), 60: (-.06, -.03), 59: (-.03, -.02), 49: (-.02, .01)},
     15: {48: (-.03, .16), 60: (-.03, .14), 49: (0, .05), 59: (-.01, .07), 61: (0, .01), 67: (0, .01), 58: (0, .01)},
     17: {57: (0, -.05), 58: (0, -.06), 59: (0, -.05), 66: (0, -.05), 67: (0, -.05), 61: (0, -.045), 62: (0, -.05),
-         51: (0, -.03), 50: (0, -.03),
-         8: (0, -.06), 7: (0, -.05), 6: (0, -.03)},
+         51: (0, -.03), 50: (0, -.03), 8: (0, -.06), 7: (0, -.05), 6: (0, -.03)},
     20: {48: (-.17, .08), 60: (-.17, .08), 49: (-.10, .02), 59: (-.12, .03), 61: (-.05, 0), 67: (-.05, 0),
          50: (-.03, .01), 58: (-.03, -.01)},
     23: {50: (0, .05), 51: (0, .045), 49: (.02, .035), 57: (0, -.07), 58: (0, -.07), 59: (.02, -.05), 48: (.06, 0),
          60: (.05, 0)},
     26: {57: (0, .36), 58: (-.03, .35), 59: (.02, .27), 66: (0, .32), 67: (-.035, .29), 48: (.05, .10), 60: (.045, .11),
-         49: (.02, .01),
-         51: (0, -.02), 62: (0, -.02), 61: (0, -.015), 8: (0, .22), 7: (0, .22), 6: (0, .21), 5: (0, .17), 4: (0, .10),
-         3: (0, .04)}}
+         49: (.02, .01), 51: (0, -.02), 62: (0, -.02), 61: (0, -.015),
+         8: (0, .22), 7: (0, .22), 6: (0, .21), 5: (0, .17), 4: (0, .10), 3: (0, .04)}}
 LIPS_PART = {66: (0, .14), 67: (0, .14), 57: (0, .12), 58: (0, .12), 59: (0, .06)}   # for smiles with and without teeth
 
 # %% ../../nbs/01b_faces.ipynb #7d96cc25
@@ -169,7 +169,8 @@ def scaled(x, y, fx, fy, ids):
 def overall(dx=0., dy=0.): return np.stack([POINTS[:, 0]*dx, dy + 0*POINTS[:, 1], 0*POINTS[:, 2]], 1)
 
 # %% ../../nbs/01b_faces.ipynb #4c686f0d
-JAW, CHIN = np.clip((POINTS[:, 1] - .2)/.9, 0, 1.2)*(np.abs(POINTS[:, 0]) > .5), np.clip((POINTS[:, 1] - .85)/.3, 0, 1)
+JAW = np.clip((POINTS[:, 1] - .2)/.9, 0, 1.2)*(np.abs(POINTS[:, 0]) > .5)      # how far a point belongs to it
+CHIN = np.clip((POINTS[:, 1] - .85)/.3, 0, 1)
 MODES = np.stack([
     # head: width, jaw, length, chin
     overall(dx=.05), overall(dx=.10*JAW), overall(dy=.05*POINTS[:, 1]), overall(dy=.06*CHIN),
@@ -179,24 +180,35 @@ MODES = np.stack([
     moved((0, -.035, BROW)), moved((0, -.025, (17, 18)), (0, .02, (20, 21))),
     # nose: width, length
     scaled(0, .35, .13, 0, (31, 32, 33)), moved((0, .04, (30, 31, 32, 33))),
+    # mouth: width, height, fullness of the lips, corners
     scaled(0, .73, .07, 0, LIPS), moved((0, .03, LIPS)), moved((0, -.025, (49, 50, 51)), (0, .03, (57, 58, 59))),
     moved((0, .012, (48, 60)))])
 
 # %% ../../nbs/01b_faces.ipynb #08d318f9
 @dataclass(frozen=True)
 class Domain:
-    "How far pictures vary; angles in degrees, scale and offset in picture sides, noise in grey levels."
-    size: int          # default side of the picture
-    channels: int
-    weakest: float     # strength of the weakest expression; the strongest is 1
-    yaw: float; pitch: float; roll: float
+    "How far pictures vary at difficulty 1. Lengths are in sides of the picture."
+    size: int          # default side of the picture in pixels
+    channels: int      # 1 grey, 3 colour
+    weakest: float     # strength of the weakest expression, 0 to 1; the strongest is 1
+    yaw: float         # largest turn to either side, in degrees
+    pitch: float       # largest nod up or down, in degrees
+    roll: float        # largest tilt to either side, in degrees
     scale: tuple       # half a face's width, smallest and largest
-    offset: float; height: float
-    light: float; contrast: float; clutter: float; blur: float; noise: float
+    offset: float      # how far the face may lie beside its place, to any side
+    height: float      # where the face's middle lies, from the top
+    light: float       # how much harder the light is than in all pictures, 0 to 1
+    contrast: float    # share by which a picture may be darker or brighter
+    clutter: float     # how restless the backdrop is, 0 to 1
+    blur: float        # largest standard deviation of the blur, in pixels of a picture with a side of 48
+    noise: float       # largest standard deviation of the noise, in grey levels of 255
     occlusion: float   # share of pictures with something before the face
 
-DOMAINS = {"studio": Domain(96, 3, .65, 16, 8, 6, (.295, .345), .02, .52, .35, .12, .25, .5, 5, .06),
-           "wild": Domain(48, 1, .40, 30, 14, 14, (.36, .45), .05, .48, .5, .25, 1., .85, 18, .30)}
+DOMAINS = {
+    "studio": Domain(size=96, channels=3, weakest=.65, yaw=16, pitch=8, roll=6, scale=(.295, .345), offset=.02,
+                     height=.52, light=.35, contrast=.12, clutter=.25, blur=.5, noise=5, occlusion=.06),
+    "wild": Domain(size=48, channels=1, weakest=.40, yaw=30, pitch=14, roll=14, scale=(.36, .45), offset=.05,
+                   height=.48, light=.5, contrast=.25, clutter=1., blur=.85, noise=18, occlusion=.30)}
 
 # %% ../../nbs/01b_faces.ipynb #b54490cf
 def turn(yaw, pitch, roll):
@@ -214,22 +226,24 @@ def project(points, rotation, scale, centre):
 
 # %% ../../nbs/01b_faces.ipynb #23e7a71f
 SLOTS = ("skin", "hair", "cloth", "iris", "long", "bald", "fringe", "brow", "glasses", "beard", "moustache", "age",
-         "makeup", "parting", "yaw", "pitch", "roll",
-         "scale", "x", "y", "light_x", "light_y", "gaze_x", "gaze_y", "pupil", "backdrop", "gradient", "blur", "noise",
-         "occluded", "occluder",
-         "occluder_x", "occluder_y", "occluder_size", "gain", "strength", "side", "teeth")
+         "makeup", "parting",                                                        # what the person looks like
+         "yaw", "pitch", "roll", "scale", "x", "y",                                  # pose, and place in the picture
+         "light_x", "light_y", "gaze_x", "gaze_y", "pupil", "backdrop", "gradient",  # light and surroundings
+         "blur", "noise",                                                            # the camera
+         "occluded", "occluder", "occluder_x", "occluder_y", "occluder_size",        # what is before the face
+         "gain", "strength", "side", "teeth")     # brightness; the expression: how strong, on which side, with teeth
 
 @dataclass(frozen=True, eq=False)
 class Face:
     "What a picture is drawn from; see `face`."
-    key: tuple            # seed, domain, split, index: names the random numbers
-    domain: str
-    expression: str
+    key: tuple            # (seed, "synthetic", domain, split, index): names the random numbers
+    domain: str           # one of DOMAINS
+    expression: str       # one of EXPRESSIONS
     strength: np.ndarray  # (14, 2) of each action unit on the picture's left and right half, 0 to 1
     points: np.ndarray    # (K, 2) landmarks first, in units of the picture's side
     rest: np.ndarray      # (K, 2) the same points with all muscles at rest
-    look: dict            # uniform numbers by slot
-    difficulty: float
+    look: dict            # {slot of SLOTS: uniform number, 0 to 1}
+    difficulty: float     # by which the domain's variation is multiplied, 0 to 2
 
 # %% ../../nbs/01b_faces.ipynb #8ee7640c
 def strengths(expression, look, jitter, weakest):
@@ -281,16 +295,19 @@ def catmull_rom(n, steps):
     return out[:, 1:-1]
 
 # %% ../../nbs/01b_faces.ipynb #04be25c0
-def curves():
-    """Numbers and weights (M, 4) of the points that make all curve points, and {curve: slice of them}. Curves in
-    pairs are named (name, side)."""
+def named_curves():
+    "{curve: (numbers of the points it passes through, pieces between two of them)}."
     named = {"jaw": (range(17), 2), "upper lip": (range(48, 55), 4), "lower lip": ((48, 59, 58, 57, 56, 55, 54), 4),
              "upper mouth": (range(60, 65), 4), "lower mouth": ((60, 67, 66, 65, 64), 4)}
     for name, ids, steps in (("brow", range(17, 22), 4), ("lid", (36, 37, 38, 39), 5), ("under", (36, 41, 40, 39), 5)):
         named |= {(name, 0): (ids, steps), (name, 1): (MIRROR[list(ids)], steps)}
-    named |= {key: (ids, 3) for key, ids in WHERE.items()}
+    return named | {key: (ids, 3) for key, ids in WHERE.items()}
+
+def curves():
+    """Numbers and weights (M, 4) of the points that make all curve points, and {curve: slice of them}. Curves in
+    pairs are named (name, side)."""
     weights, where, m = [], {}, 0
-    for key, (ids, steps) in named.items():
+    for key, (ids, steps) in named_curves().items():
         w = np.zeros((steps*(len(ids) - 1) + 1, len(POINTS)))
         w[:, list(ids)] = catmull_rom(len(ids), steps)
         weights.append(w); where[key] = slice(m, m := m + len(w))
@@ -305,19 +322,22 @@ def trace(xy):
     return np.einsum("mj,mjc->mc", CURVE_WEIGHTS, xy[CURVE_POINTS])
 
 # %% ../../nbs/01b_faces.ipynb #b33d8f3d
-REGIONS = {
+REGIONS = {     # unit: hulls, each of (landmarks, folds)
     1: [((19, 20, 21, 38), ("forehead low", "forehead mid"))],
     2: [((17, 18, 19, 20), ("forehead low", "forehead mid"))],
-    4: [((17, 18, 19, 20, 21), ("glabella",))], 5: [((36, 37, 38, 39, 40, 41), ("lid crease",))],
+    4: [((17, 18, 19, 20, 21), ("glabella",))],
+    5: [((36, 37, 38, 39, 40, 41), ("lid crease",))],
     6: [((36, 37, 38, 39, 40, 41), ("pouch", "crow upper", "crow lower")), ((), ("cheek", "pouch"))],
     7: [((36, 37, 38, 39, 40, 41), ("pouch",))],
     9: [((27, 31, 32, 33), ("nose root", "nose bridge", "nose side", "nose wing")), ((33, 50, 51, 49), ("nasolabial",)),
         ((19, 20, 21, 27), ("glabella",))],
-    12: [((48, 51, 57, 59, 60), ("nasolabial",)), ((), ("cheek",))], 14: [((48, 49, 59, 60), ("dimple",))],
+    12: [((48, 51, 57, 59, 60), ("nasolabial",)), ((), ("cheek",))],
+    14: [((48, 49, 59, 60), ("dimple",))],
     15: [((48, 49, 59, 60), ("marionette",))],
-    17: [((50, 51, 57, 58, 59, 6, 7, 8), ("chin crease", "chin pits"))], 20: [((48, 49, 51, 57, 59), ("stretch",))],
-    # unit: hulls of (landmarks, folds)
-    23: [((48, 49, 50, 51, 57, 58, 59), ("lip press", "lip pout"))], 26: [((48, 51, 57, 58, 59, 4, 5, 6, 7, 8), ())]}
+    17: [((50, 51, 57, 58, 59, 6, 7, 8), ("chin crease", "chin pits"))],
+    20: [((48, 49, 51, 57, 59), ("stretch",))],
+    23: [((48, 49, 50, 51, 57, 58, 59), ("lip press", "lip pout"))],
+    26: [((48, 51, 57, 58, 59, 4, 5, 6, 7, 8), ())]}
 
 def landmarks(face, size=None):
     """(68, 2) float32: x, y of the landmarks in pixels, in iBUG's order; a pixel's centre has whole numbers. May lie
@@ -328,8 +348,8 @@ def landmarks(face, size=None):
 def unit_masks(face, size=None):
     "(14, size, size) bool: where each of `ACTION_UNITS` shows; empty for those that are not active."
     size = size or DOMAINS[face.domain].size
-    masks, wide = np.zeros((len(ACTION_UNITS), size, size),
-                           np.uint8), .08*np.hypot(*(face.rest[8] - face.rest[27]))*size
+    masks = np.zeros((len(ACTION_UNITS), size, size), np.uint8)
+    wide = .08*np.hypot(*(face.rest[8] - face.rest[27]))*size      # a share of the way from nose to chin
     for u, side in np.argwhere(face.strength > 0):
         for ids, names in REGIONS[ACTION_UNITS[u]]:
             ids = [*(MIRROR[list(ids)] if side and ids else ids), *(i for name in names for i in WHERE[name, side])]

@@ -2,38 +2,42 @@
 
 # %% auto #0
 __all__ = ['DESCRIPTION', 'FIELDS', 'IMAGE_COLUMNS', 'LABEL_COLUMNS', 'SPLIT_COLUMNS', 'KNOWN_PARTS', 'PIXEL_COLUMNS', 'KEPT',
-           'LAYOUTS', 'FER2013', 'RELEASES', 'class_and_split', 'is_wrapped', 'index_classes', 'column', 'named',
-           'relative', 'image_folder', 'meant', 'index_pictures', 'folded', 'like_split', 'holds_splits',
+           'LAYOUTS', 'FER2013', 'WRITE', 'RELEASES', 'class_and_split', 'is_wrapped', 'index_classes', 'column',
+           'named', 'relative', 'image_folder', 'meant', 'index_pictures', 'folded', 'like_split', 'holds_splits',
            'split_column_of', 'splits_of_rows', 'splits_of_names', 'told_by_names', 'column_values', 'with_parts',
            'index_table', 'open_parquet', 'unharmed', 'label_names', 'is_nested', 'picture_field', 'as_picture',
            'nested', 'pixel_text', 'file_split', 'text_of', 'read_columns', 'first_value', 'parquet_columns',
-           'parquet_table', 'other_columns', 'index_parquet', 'value_of', 'as_file', 'batches', 'unpack_folder',
-           'unpack', 'groups_by_name', 'usual_groups', 'with_groups', 'crossing_groups', 'label_index', 'drop_repeats',
-           'parquet_files', 'find', 'assign_splits', 'remark_on_classes', 'remark_on_parts', 'read_index',
-           'no_pictures', 'of_one_table', 'label_counts', 'place_of', 'picture_paths', 'read_split', 'load', 'png',
-           'write_parquet', 'fake', 'to_uint8', 'unrolled', 'label_numbers', 'from_arrays', 'pair', 'from_tfdata',
-           'check']
+           'parquet_table', 'other_columns', 'index_parquet', 'value_of', 'value_at', 'as_file', 'batches',
+           'unpack_folder', 'unpack', 'groups_by_name', 'usual_groups', 'with_groups', 'crossing_groups', 'label_index',
+           'drop_repeats', 'parquet_files', 'find', 'assign_splits', 'remark_on_classes', 'remark_on_parts',
+           'read_index', 'no_pictures', 'of_one_table', 'label_counts', 'place_of', 'picture_paths', 'read_split',
+           'load', 'png', 'write_parquet', 'write_classes', 'write_csv', 'write_parquets', 'fake', 'to_uint8',
+           'unrolled', 'label_numbers', 'from_arrays', 'pair', 'from_tfdata', 'check']
 
 # %% ../../nbs/01d_folder.ipynb #6e113d09
 import atexit, hashlib, inspect, io, json, os, re, shutil, tempfile, warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, SPLITS, Check, Corpus, Problems, alike, class_index, corpus_folder, divide,
-                              files_below, inside, is_picture, read_csv, read_images, resized, split_of_name, tidy)
+from .datasets import (EXPRESSIONS, SPLITS, Check, Corpus, Problems, alike, class_index, corpus_folder,
+                                      divide, files_below, imitation, inside, is_picture, read_csv, read_images,
+                                      resized, split_of_name, tidy)
 from .images import cache_folder
-from ..project import of_system, progress, suggest, write_atomic
 from .synthetic import load as built_in
+from ..project import of_system, progress, suggest, write_atomic
 
-DESCRIPTION = """folder: your own labelled pictures, of faces or of anything else.
-On disk, one of: folders named after the classes (happy/1.png), with or without train/, valid/ and test/ around them; a CSV file with a column for the
-picture and one for the label; parquet files as Hugging Face writes them, with pictures inside or named (train-00000-of-00001.parquet, here or in data/).
-Labels: the eight expressions by any of their usual names, or your own (--option classes=found, or classes=[cat, dog]).
-Parts: folders (train, val, Training, PublicTest, …) or a column (split, Usage, set, …) are kept as published; where there is no validation part,
-it is drawn from the training part, and a published test part stays apart (split "test" opens it). --option split_column=false divides anew.
-Groups: --option group=COLUMN, or a regular expression such as "(S[0-9]+)_", keeps pictures of one person or film on one side.
-Asked for: nowhere; they are yours. Arrays and tf.data pipelines need no folder: rbdm_nb.corpora.folder.from_arrays and from_tfdata."""
+DESCRIPTION = """\
+folder: your own labelled pictures, of faces or of anything else.
+On disk, one of: folders named after the classes (happy/1.png), with or without train/, valid/ and test/ around them;
+a CSV file with a column for the picture and one for the label; parquet files as Hugging Face writes them
+(train-00000-of-00001.parquet, here or in data/), pictures inside or named.
+Labels: the eight expressions by any of their usual names, or your own (--option classes=found or classes=[cat, dog]).
+Parts: as published in folders (train, val, PublicTest, …) or a column (split, Usage, …); valid, where there is none, is
+drawn from train, test stays apart. --option split_column=false divides anew.
+Groups: --option group=COLUMN, or group="(S[0-9]+)_" for a part of the name, stay on one side (a person, a film).
+Asked for: nowhere; they are yours. For arrays and tf.data: rbdm_nb.corpora.folder.from_arrays and from_tfdata."""
 
 # %% ../../nbs/01d_folder.ipynb #e5570343
 FIELDS = ["name", "label", "split", "where"]
@@ -60,14 +64,12 @@ def is_wrapped(names):
 def index_classes(root, notes, problems=None, follow_links=False):
     "Index of class folders, with the split's folder around or inside them where there is one."
     rows, names = [], files_below(root, notes, problems, follow_links)
-    wrapped = is_wrapped([n for n in names if is_picture(n)])
+    wrapped, odd = is_wrapped([n for n in names if is_picture(n)]), notes if problems is None else problems
     for name in names:
         label, split = class_and_split(name.split("/")[:-1], wrapped)
         if not is_picture(name): notes.add(name, f"{name}: not named like a picture")
         elif not label: notes.add(name, f"{name}: not in a class folder")
-        elif split_of_name(label):
-            (notes if problems is None
-             else problems).add(name, f"{name}: two of its folders name a split, {split} and {label}")
+        elif split_of_name(label): odd.add(name, f"{name}: two of its folders name a split, {split} and {label}")
         else: rows.append((name, label, split, name))
     return pd.DataFrame(rows, columns=FIELDS, dtype=object)
 
@@ -80,9 +82,8 @@ def column(columns, given, usual, what, path):
     "The column called `given`, or the first of the `usual` names, of `columns`; ValueError that lists them."
     if given is None: given = next((c for u in usual for c in columns if c.casefold() == u), None)
     if given in columns: return given
-    raise ValueError(f"{path}: no {what} column" + (f" {given!r}" if given
-                                                    else f" ({', '.join(usual)})")
-                                                    + f"; give {what}_column, one of {', '.join(columns)}")
+    sought = repr(given) if given else f"({', '.join(usual)})"
+    raise ValueError(f"{path}: no {what} column {sought}; give {what}_column, one of {', '.join(columns)}")
 
 def named(labels, names):
     "Text labels, those that are whole numbers replaced by the name at their place in `names` where there is one."
@@ -99,11 +100,10 @@ def image_folder(root, images, names):
     of a sample of them."""
     if images is not None: return corpus_folder(root / images, "folder")
     sample = [n for n in names[::max(1, len(names) // 100)] if n]
-    there = lambda folder: sum(os.path.isfile(os.path.join(folder, n)) for n in sample)
-    near = (lambda folder: len(alike(sample, files_below(folder, Problems()))) if folder.is_dir()
-            and not any(map(there, places)) else 0)
-    places = (root, root / "images")
-    return max(places, key=lambda f: (there(f), near(f), f.name == "images" and f.is_dir()))
+    places = [f for f in (root, root / "images") if f.is_dir()]
+    found = {f: sum(os.path.isfile(os.path.join(f, n)) for n in sample) for f in places}
+    if not any(found.values()): found = {f: len(alike(sample, files_below(f, Problems()))) for f in places}
+    return max(places, key=lambda f: (found[f], f.name == "images"))
 
 def meant(names, files, where, problems):
     """`names` as they are on disk, where one of the `files` is meant, see `alike`; names that several files fit
@@ -164,8 +164,7 @@ def split_column_of(columns, given, path):
     as_splits = lambda c: [split_of_name(v, codes=True) for v in columns[c]]
     if any(as_splits(c) != as_splits(fits[0]) for c in fits[1:]):
         raise ValueError(f"{path}: columns {', '.join(fits)} contradict each other about the split; give split_column, "
-                         "one of them, "
-                         "or split_column=\"\" to have the pictures divided anew")
+                         "one of them, or split_column=\"\" to have the pictures divided anew")
     return fits[0] if fits else None
 
 def splits_of_rows(columns, given, path, where, names, problems):
@@ -189,9 +188,10 @@ def splits_of_names(names):
     """(The split of each name, by a folder in it or by the word that its file begins with before a number, "" for none;
     whether they tell at least two splits)."""
     def of_file(n):
-        return split_of_name(re.match(r"([^\W\d_]*)", n.rpartition("/")[2])[1]) if re.match(r"[^\W\d_]+[_-]?\d",
-                                                                                            n.rpartition("/")[2]) else ""
-    folders = [next((s for f in n.split("/")[:-1] if (s := split_of_name(f))), "") for n in names]
+        numbered = re.match(r"([^\W\d_]+)[_-]?\d", n.rpartition("/")[2])
+        return split_of_name(numbered[1]) if numbered else ""
+    def of_folder(n): return next((s for f in n.split("/")[:-1] if (s := split_of_name(f))), "")
+    folders = [of_folder(n) for n in names]
     if len(set(folders) - {""}) > 1: return folders, True
     files = [of_file(n) for n in names]
     return files, len(set(files)) > 1 and "" not in files
@@ -224,10 +224,9 @@ def with_parts(index, columns, split_column, group, path, problems):
     crossing = [s for s, mine in zip(splits, index["split"]) if s and mine not in ("", "train", s)]
     if crossing:
         raise ValueError(f"{path}: its name says {index['split'].iloc[0]}, but {len(crossing):,} rows are "
-                         f"{crossing[0]} by the column for the split; "
-                         "give split_column=\"\" to go by the name")
-    index = index.assign(split=[s if s != "" else mine for s, mine in zip(splits, index["split"])] if own.any()
-                         else splits)
+                         f"{crossing[0]} by the column for the split; give split_column=\"\" to go by the name")
+    if own.any(): splits = [mine if s == "" else s for s, mine in zip(splits, index["split"])]
+    index = index.assign(split=splits)
     if group in columns and group: index = index.assign(group=column_values(columns, group, **told))
     good = index["split"].notna() & (index["group"].notna() if "group" in index else True)
     return index[good]
@@ -235,8 +234,8 @@ def with_parts(index, columns, split_column, group, path, problems):
 def index_table(root, path, image_column, label_column, names, images, problems, notes, split_column=None, group=None):
     "(Index, folder of its pictures) of the CSV file `path`."
     t = read_csv(path, (), problems)
-    image, label = column(t.columns, image_column, IMAGE_COLUMNS, "image", path), column(t.columns, label_column,
-                                                                                         LABEL_COLUMNS, "label", path)
+    image = column(t.columns, image_column, IMAGE_COLUMNS, "image", path)
+    label = column(t.columns, label_column, LABEL_COLUMNS, "label", path)
     where = [f"{path.name} line {line}" for line in t.index]
     index, folder = index_pictures(root, list(t[image].str.strip()), named(t[label].str.strip(), names), where, "",
                                    images, path.name, problems, notes)
@@ -340,7 +339,7 @@ def first_value(f, name, path):
     stream = unharmed(lambda: f.iter_batches(batch_size=16, columns=[name]), path)
     while (batch := unharmed(lambda: next(stream, None), path)) is not None:
         found = batch.column(0).drop_null()
-        if len(found): return unharmed(lambda: found[0].as_py(), path)
+        if len(found): return unharmed(found[0].as_py, path)
 
 def parquet_columns(f, path, image_column, label_column):
     """Names of the columns of pictures and labels of a parquet file; of several usual names for the label, the one
@@ -364,10 +363,10 @@ def parquet_table(path, image_column, label_column, names):
         except ValueError as e:
             raise ValueError(f"{path}: column {image!r} is {f.schema_arrow.field(image).type}, but its first value is "
                              f"no picture: {e}") from None
-    inside_ = inner is not None or pixel_text(text_of(first))
-    t = unharmed(lambda: f.read([label] if inside_ else [label, image]).to_pydict(), path)
-    return named(map(text_of, t[label]), names
-                 or label_names(f.schema_arrow, label)), None if inside_ else [text_of(v) for v in t[image]]
+    held = inner is not None or pixel_text(text_of(first))      # in the file itself
+    t = unharmed(lambda: f.read([label] if held else [label, image]).to_pydict(), path)
+    labels = named(map(text_of, t[label]), names or label_names(f.schema_arrow, label))
+    return labels, None if held else [text_of(v) for v in t[image]]
 
 def other_columns(path, image_column, label_column, wanted):
     "{name: list of text} of the columns of a parquet file that may tell the split or are `wanted`."
@@ -408,6 +407,8 @@ def value_of(scalar):
     try: return nested(scalar.values)
     except ValueError as e: return str(e)
 
+def value_at(values, k): return value_of(values[k])
+
 def as_file(data):
     "Bytes of a picture's file: as they are, or of a PNG file of its pixels, see `as_picture`."
     return data if isinstance(data, bytes) else png(as_picture(data))
@@ -420,7 +421,7 @@ def batches(path, image_column, wanted):
     stream, start = unharmed(lambda: f.iter_batches(batch_size=256, columns=[image]), path), 0
     while (batch := unharmed(lambda: next(stream, None), path)) is not None:
         for k in sorted(wanted & set(range(start, start + len(batch)))):
-            v = unharmed(lambda: value_of(batch.column(0)[k - start]), path)
+            v = unharmed(partial(value_at, batch.column(0), k - start), path)
             yield (k, v.get("bytes"), v.get("path")) if isinstance(v, dict) else (k, v, None)
         start += len(batch)
 
@@ -489,9 +490,10 @@ def with_groups(index, group, remarks):
     if found is None: return index
     alone = sum(g is None for g in found)
     by = f"names are those of {corpus}: " if corpus else ""
-    remarks.add("group", f"{by}{len({g for g in found if g}):,} groups keep "
-                         f"together{f'; {alone:,} pictures fit none and stand alone' if alone else ''}"
-                         + ("; group=\"\" divides pictures one by one" if corpus else ""))
+    text = f"{by}{len({g for g in found if g}):,} groups keep together"
+    if alone: text += f"; {alone:,} pictures fit none and stand alone"
+    if corpus: text += "; group=\"\" divides pictures one by one"
+    remarks.add("group", text)
     return index.assign(group=[f"{n}" if g is None else f"{g}" for n, g in zip(names, found)])
 
 def crossing_groups(index, remarks):
@@ -502,9 +504,8 @@ def crossing_groups(index, remarks):
     if not len(across): return
     n = int(index["group"].isin(across.index).sum())
     remarks.add("crossing", f"the published split has {len(across):,} of {len(splits):,} groups ({n:,} pictures) in "
-                            "more than one part, the first: "
-                            f"{across.index[0]} in {' and '.join(across.iloc[0])}; split_column=\"\" divides anew, and "
-                            "keeps groups together")
+                            f"more than one part, the first: {across.index[0]} in {' and '.join(across.iloc[0])}; "
+                            "split_column=\"\" divides anew, and keeps groups together")
 
 # %% ../../nbs/01d_folder.ipynb #8fd18ee5
 FER2013 = ("anger", "disgust", "fear", "happy", "sad", "surprise", "neutral")     # what its numbers 0 to 6 mean
@@ -551,9 +552,8 @@ def parquet_files(root, pattern=None):
     folders, if any."""
     if pattern: inside(root, pattern)
     places = [".", *(n for n in sorted(os.listdir(root)) if n == "data" or split_of_name(n))]
-    found = sorted({f for w in ([pattern] if pattern else [f"{place}/*.parquet" for place in places])
-                    for f in root.glob(w)
-                    if not of_system(f.name)})
+    patterns = [pattern] if pattern else [f"{place}/*.parquet" for place in places]
+    found = sorted({f for w in patterns for f in root.glob(w) if not of_system(f.name)})
     for f in found: inside(root, f.relative_to(root).as_posix())
     if pattern and not found: raise FileNotFoundError(f"folder: no {pattern} in {root}")
     return found
@@ -564,8 +564,8 @@ def find(root, split="train", csv=None, parquet=None):
     if csv and parquet: raise ValueError(f"folder: csv={csv!r} and parquet={parquet!r}; give one of them")
     if csv: return [root / csv.replace("{split}", split)]
     if parquet: return parquet_files(root, parquet)
-    tables = sorted(f for f in root.iterdir() if f.suffix.lower() in (".csv", ".tsv")
-                    and not of_system(f.name)) if csv is None else []
+    own = [f for f in root.iterdir() if f.suffix.lower() in (".csv", ".tsv") and not of_system(f.name)]
+    tables = sorted(own) if csv is None else []
     files = parquet_files(root) if parquet is None else []
     if len(tables) > 1:
         raise ValueError(f"folder: {root} has several CSV files ({', '.join(f.name for f in tables)}); give csv, one "
@@ -607,10 +607,8 @@ def remark_on_parts(own, remarks):
 
 # %% ../../nbs/01d_folder.ipynb #661f7c04
 def read_index(root, split="train", csv=None, parquet=None, image_column=None, label_column=None, images=None,
-               names=None, classes=None,
-               valid_fraction=0.1, test_fraction=0.0, split_seed=0, duplicates="drop", split_column=None, group=None,
-               follow_links=False,
-               problems=None, notes=None, remarks=None):
+               names=None, classes=None, valid_fraction=0.1, test_fraction=0.0, split_seed=0, duplicates="drop",
+               split_column=None, group=None, follow_links=False, problems=None, notes=None, remarks=None):
     """(Index with the number of the class and the split of every picture, classes, folder of the pictures); arguments
     as in `load`. What is worth saying about the parts and groups goes to `remarks` (Problems: what it is about,
     text)."""
@@ -661,17 +659,16 @@ def of_one_table(index, split, path):
 def label_counts(root, **options):
     "Pictures per split and class: DataFrame split x class; no picture is opened. Options as in `load`."
     index, classes, _ = read_index(root, **options)
-    rows = {s: np.bincount(index["label"][index["split"] == s].astype(int), minlength=len(classes)) for s in SPLITS
-            if (index["split"] == s).any()}
+    labels, split = index["label"].to_numpy(int), index["split"].to_numpy()
+    rows = {s: np.bincount(labels[split == s], minlength=len(classes)) for s in SPLITS if (split == s).any()}
     return pd.DataFrame(rows, pd.Index(classes, name="class")).T.rename_axis("split")
 
 # %% ../../nbs/01d_folder.ipynb #05af8db5
 def place_of(folder, name, linked, follow_links):
     """Path of the picture `name` in `folder`; ValueError as in `inside`, for links that lead out unless they are
     followed."""
-    path = os.path.join(folder, name)
-    return path if follow_links and ".." not in name.split("/") and not os.path.isabs(name) else inside(folder, name,
-                                                                                                        linked)
+    followed = follow_links and ".." not in name.split("/") and not os.path.isabs(name)
+    return os.path.join(folder, name) if followed else inside(folder, name, linked)
 
 def picture_paths(rows, folder, root, image_column, unpacked, problems, follow_links=False):
     """(Paths of the pictures of the `rows`, mask of rows that have one, temporary folder or None); for `unpacked`
@@ -682,8 +679,8 @@ def picture_paths(rows, folder, root, image_column, unpacked, problems, follow_l
     for name, where, within in zip(rows["name"], rows["where"], inner):
         try: paths.append(packed.get(name) if within else place_of(folder, name, linked, follow_links))
         except ValueError as e: paths.append(None); problems.add(name, f"{where}: {e}")
-    return [path for path in paths if path is not None], np.array([path is not None for path in paths],
-                                                                  bool), into if temporary else None
+    good = np.array([path is not None for path in paths], bool)
+    return [path for path in paths if path is not None], good, into if temporary else None
 
 def read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks=None, bits=None,
                **options):
@@ -693,9 +690,8 @@ def read_split(root, split, on_bad, image_size, channels, unpacked, problems, no
     if on_bad == "error": problems.settle(on_bad, what)
     if not len(mine):
         other = f" ({len(problems):,} cannot be used, the first: {problems[0][1]})" if problems else ""
-        ways = ("" if split == "train"
-                else f", or give {split}_fraction (valid_fraction={options['valid_fraction']}, "
-                     f"test_fraction={options['test_fraction']})")
+        ways = (f", or give {split}_fraction (valid_fraction={options['valid_fraction']}, "
+                f"test_fraction={options['test_fraction']})") if split != "train" else ""
         raise FileNotFoundError(f"folder: {root} has no {split} split{other}; make a folder {root / split}{ways}")
     paths, good, temporary = picture_paths(mine, folder, root, options["image_column"], unpacked, problems,
                                            options["follow_links"])
@@ -708,10 +704,8 @@ def read_split(root, split, on_bad, image_size, channels, unpacked, problems, no
 
 # %% ../../nbs/01d_folder.ipynb #1d6cb7af
 def load(root, split="train", csv=None, parquet=None, image_column=None, label_column=None, images=None, names=None,
-         classes=None, valid_fraction=0.1,
-         test_fraction=0.0, split_seed=0, duplicates="drop", unpacked=None, image_size=None, channels=None,
-         on_bad="error",
-         split_column=None, group=None, follow_links=False, bits=None):
+         classes=None, valid_fraction=0.1, test_fraction=0.0, split_seed=0, duplicates="drop", unpacked=None,
+         image_size=None, channels=None, on_bad="error", split_column=None, group=None, follow_links=False, bits=None):
     """Labelled pictures in the folder `root` as a Corpus.
 
     `csv`: the table (None: the only one in `root`, False: none; may hold "{split}"); `parquet`: files, as a pattern
@@ -730,10 +724,9 @@ def load(root, split="train", csv=None, parquet=None, image_column=None, label_c
     problems, notes, remarks, root = Problems(), Problems(), Problems(), corpus_folder(root, "folder")
     problems.settle(on_bad, "folder")
     options = dict(csv=csv, parquet=parquet, image_column=image_column, label_column=label_column, images=images,
-                   names=names, classes=classes,
-                   valid_fraction=valid_fraction, test_fraction=test_fraction, split_seed=split_seed,
-                   duplicates=duplicates,
-                   split_column=split_column, group=group, follow_links=follow_links)
+                   names=names, classes=classes, valid_fraction=valid_fraction, test_fraction=test_fraction,
+                   split_seed=split_seed, duplicates=duplicates, split_column=split_column, group=group,
+                   follow_links=follow_links)
     pixels, mine, classes = read_split(root, split, on_bad, image_size, channels, unpacked, problems, notes, remarks,
                                        bits, **options)
     if on_bad == "error": problems.settle(on_bad, f"folder {root.name} {split}")
@@ -763,7 +756,27 @@ def write_parquet(path, pictures, labels, classes):
     pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), path,
                    row_group_size=100, write_page_checksum=True)
 
-RELEASES = ("classes", "csv", "parquet")
+def write_classes(out, pictures, labels):
+    "A folder a class."
+    for k, (data, label) in enumerate(zip(pictures, labels)):
+        write_atomic(out / EXPRESSIONS[label] / f"{k:05d}.png", data)
+
+def write_csv(out, pictures, labels):
+    "All pictures in one folder, and a table of their labels."
+    names = [f"{k:05d}.png" for k in range(len(pictures))]
+    for name, data in zip(names, pictures): write_atomic(out / "images" / name, data)
+    table = pd.DataFrame({"image": names, "emotion": [EXPRESSIONS[l] for l in labels]})
+    table.to_csv(out / "labels.csv", index=False)
+
+def write_parquets(out, pictures, labels):
+    "A file of pictures and labels for training, and one of a fifth of them for validation."
+    n = len(pictures)
+    for split, rows in {"train": range(n - n // 5), "validation": range(n - n // 5, n)}.items():
+        write_parquet(out / "data" / f"{split}-00000-of-00001.parquet", [pictures[k] for k in rows], labels[list(rows)],
+                      EXPRESSIONS)
+
+WRITE = {"classes": write_classes, "csv": write_csv, "parquet": write_parquets}
+RELEASES = tuple(WRITE)
 
 def fake(out, n=80, seed=0, release="classes"):
     """A corpus of `n` built-in faces in the folder `out`, in one of the forms RELEASES. ValueError for fewer than
@@ -772,19 +785,9 @@ def fake(out, n=80, seed=0, release="classes"):
     if n < 16:
         raise ValueError(f"n={n}: at least 16 pictures, so that each expression has one for training and one for "
                          "validation")
-    faces, out = built_in(n=n, seed=seed), Path(out)
-    pictures, names = [png(a) for a in faces.images[:]], [f"{k:05d}.png" for k in range(n)]
-    if release == "parquet":
-        for split, rows in {"train": range(n - n // 5), "validation": range(n - n // 5, n)}.items():
-            write_parquet(out / "data" / f"{split}-00000-of-00001.parquet", [pictures[k] for k in rows],
-                          faces.labels[list(rows)], EXPRESSIONS)
-        return out
-    folders = [EXPRESSIONS[l] if release == "classes" else "images" for l in faces.labels]
-    for data, folder, name in zip(pictures, folders, names): write_atomic(out / folder / name, data)
-    if release == "csv":
-        pd.DataFrame({"image": names, "emotion": [EXPRESSIONS[l] for l in faces.labels]}).to_csv(out / "labels.csv",
-                                                                                                 index=False)
-    return out
+    faces = built_in(n=n, seed=seed)
+    with imitation(out, "folder"): WRITE[release](Path(out), [png(a) for a in faces.images[:]], faces.labels)
+    return Path(out)
 
 # %% ../../nbs/01d_folder.ipynb #962e7586
 def to_uint8(x, white=None):

@@ -2,15 +2,16 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'SUFFIXES', 'MAX_PIXELS', 'BITS', 'FOREIGN', 'TURNS', 'TOLD', 'THREADS', 'BLOCK', 'DISK', 'is_grey',
-           'is_deep', 'white_of', 'high_byte', 'grey_16', 'colour_16', 'to_8bit', 'foreign', 'one_picture',
-           'open_image', 'orientation', 'upright_size', 'square', 'fit', 'decode', 'check_box', 'each', 'LazyImages',
-           'Paths', 'compact', 'stamps', 'index_file', 'load_index', 'save_index', 'examine', 'indexed', 'RowFile',
-           'index_images', 'size_of', 'stored_or']
+           'is_deep', 'white_of', 'high_byte', 'grey_16', 'colour_16', 'to_8bit', 'foreign_kind', 'foreign',
+           'one_picture', 'open_image', 'orientation', 'upright_size', 'square', 'fit', 'decode', 'check_box', 'each',
+           'LazyImages', 'Paths', 'compact', 'stamps', 'index_file', 'load_index', 'save_index', 'examine', 'indexed',
+           'RowFile', 'index_images', 'size_of', 'stored_or']
 
 # %% ../../nbs/01a_images.ipynb #8065554c
 import hashlib, io, itertools, os, shutil, warnings
-from contextlib import nullcontext
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import cv2, numpy as np, PIL
@@ -40,9 +41,8 @@ def white_of(top, bits=None, declared=None):
     fitting = [b for b in BITS if top < 2**b]
     if bits is None and declared is None and top and fitting[0] < 16:
         raise ValueError(f"16 bits a pixel, but the brightest is {top} and would fit into {fitting[0]}: is it dark, or "
-                         "has it fewer bits? "
-                         f"Say what white is (bits={fitting[0]}, or bits=16 if it is that dark), or save it with 8 "
-                         "bits")
+                         f"has it fewer bits? Say what white is (bits={fitting[0]}, or bits=16 if it is that dark), or "
+                         "save it with 8 bits")
     white = 2**(bits or declared or 16) - 1
     if top > white: raise ValueError(f"a pixel of {top}, but bits={bits} allow {white} at most")
     return white
@@ -61,8 +61,8 @@ def grey_16(image, bits=None):
     clear = image.info.get("transparency")
     if isinstance(clear, int): values = np.where(values == clear, 0, values).astype(np.uint16)
     stored = int(np.ravel(tags.get(258, 16))[0])
-    return Image.fromarray(high_byte(values, white_of(int(values.max(initial=0)), bits, stored if stored < 16
-                                                      else None)))
+    white = white_of(int(values.max(initial=0)), bits, stored if stored < 16 else None)
+    return Image.fromarray(high_byte(values, white))
 
 def colour_16(image, data, bits=None, turned=False):
     """The loaded Pillow `image` of 16-bit colour in the file `data`, of which Pillow gives the high byte, with the
@@ -96,17 +96,23 @@ def to_8bit(image, bits=None):
     return image.convert(mode)
 
 # %% ../../nbs/01a_images.ipynb #88d60cde
-FOREIGN = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"heim": "HEIC", b"heis": "HEIC", b"mif1": "HEIC",
-           b"msf1": "HEIC",
-           b"avif": "AVIF", b"avis": "AVIF", b"jp2 ": "JPEG 2000", b"jxl ": "JPEG XL"}   # of the letters after "ftyp"
+FOREIGN = {   # kind: letters after "ftyp"
+    "HEIC": (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "AVIF": (b"avif", b"avis"),
+    "JPEG 2000": (b"jp2 ",), "JPEG XL": (b"jxl ",)}
+
+def foreign_kind(data):
+    "Kind of a picture that is not read here, from the first bytes of its file; None for another file."
+    if data[4:8] == b"jP  ": return "JPEG 2000"
+    if data[4:8] != b"ftyp": return None
+    return next((kind for kind, brands in FOREIGN.items() if data[8:12] in brands), None)
 
 def foreign(data):
     "What to do with a picture of a kind that is not read here; None for another file."
-    kind = FOREIGN.get(data[8:12]) if data[4:8] == b"ftyp" else "JPEG 2000" if data[4:8] == b"jP  " else None
+    kind = foreign_kind(data)
     if kind is None: return None
-    plugin = ({"HEIC": " (in Python: pip install pillow-heif, then pillow_heif.register_heif_opener() and Image.open)"}.get(kind,
-        ""))
-    return f"a {kind} picture, which is not read; convert it to PNG or JPEG{plugin}"
+    said = f"a {kind} picture, which is not read; convert it to PNG or JPEG"
+    if kind != "HEIC": return said
+    return f"{said} (in Python: pip install pillow-heif, then pillow_heif.register_heif_opener() and Image.open)"
 
 def one_picture(image):
     """ValueError where the Pillow `image`, just opened, is a film, one of several pages, or a preview of a camera's
@@ -135,9 +141,9 @@ def open_image(data, name):
     return image
 
 # %% ../../nbs/01a_images.ipynb #7f3e9a12
-TURNS = {2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM, 5: Image.TRANSPOSE,
-         # what makes an orientation upright; from 5 on the picture lies on its side
-         6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
+TURNS = {     # what makes an orientation upright; from 5 on the picture lies on its side
+    2: Image.FLIP_LEFT_RIGHT, 3: Image.ROTATE_180, 4: Image.FLIP_TOP_BOTTOM,
+    5: Image.TRANSPOSE, 6: Image.ROTATE_270, 7: Image.TRANSVERSE, 8: Image.ROTATE_90}
 # where the orientation may stand in what Pillow knows of a file
 TOLD = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 
@@ -254,8 +260,8 @@ class LazyImages:
 class Paths:
     "Paths of `names` below `folder`, made when asked for; `names` (N,) array of bytes, or a list of text."
     def __init__(self, folder, names):
-        self.folder, self.names = str(folder), names if isinstance(names, np.ndarray) else np.array([os.fsencode(n)
-                                                                                                     for n in names], np.bytes_)
+        if not isinstance(names, np.ndarray): names = np.array([os.fsencode(n) for n in names], np.bytes_)
+        self.folder, self.names = str(folder), names
 
     def __len__(self): return len(self.names)
     def __getitem__(self, k): return os.path.join(self.folder, os.fsdecode(self.names[k]))
@@ -279,8 +285,8 @@ def stamps(paths, tags=None):
         key[k] = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
         try: found = os.stat(path)
         except (OSError, ValueError): size[k] = -1
-        # the latter cannot be set back
-        else: size[k], time[k] = found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)
+        else:     # the time of the entry cannot be set back
+            size[k], time[k] = found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)
     return out
 
 # %% ../../nbs/01a_images.ipynb #46e59ced
@@ -319,18 +325,17 @@ def examine(todo, compute, rows, save, desc="files"):
     """Puts `compute(k)` into `rows[k]` (after what is there already) for k in `todo`, calling `save(those done)`
     after every BLOCK; {k: reason} of those that raised OSError or ValueError."""
     bad = {}
-    def one(k):
-        try: rows[k] = (*rows[k].item()[:3], *compute(k))
-        except (OSError, ValueError) as e: bad[k] = str(e)
     with progress(total=len(todo), desc=desc) as bar:
+        def one(start, j):
+            k = int(todo[start + j])
+            try: rows[k] = (*rows[k].item()[:3], *compute(k))
+            except (OSError, ValueError) as e: bad[k] = str(e)
+            if (start + j) % 256 == 255: bar.update(256)
         for start in range(0, len(todo), BLOCK):
             part = todo[start:start + BLOCK].tolist()
-            def look(j):
-                one(part[j])
-                if j % 256 == 255: bar.update(256)
-            each(look, len(part))
-            bar.update(len(part) % 256)
+            each(partial(one, start), len(part))
             save([k for k in part if k not in bad])
+        bar.update(len(todo) % 256)
     return bad
 
 def indexed(paths, fields, compute, tags=None, desc="files", entry=None, sound=lambda known: known, flush=lambda: None,
@@ -367,8 +372,8 @@ class RowFile:
     """Arrays of one `shape` and `dtype`, one after the other in the file `path`; may be used from many threads. Not
     mapped into memory: a file that loses its end gives an error and not a crash."""
     def __init__(self, path, shape, dtype=np.uint8):
-        self.path, self.shape, self.dtype, self.bytes = (Path(path), tuple(shape), np.dtype(dtype),
-                                                         int(np.prod(shape))*np.dtype(dtype).itemsize)
+        self.path, self.shape, self.dtype = Path(path), tuple(shape), np.dtype(dtype)
+        self.bytes = int(np.prod(shape))*self.dtype.itemsize     # of a row
         self.path.touch()
         self.file = open(self.path, "r+b", buffering=0)
         self.measure()
@@ -380,11 +385,10 @@ class RowFile:
 
     def add(self, array):
         "Number of the row that `array` has got; -1 where it could not be written."
-        row = next(self.free)
-        try:
-            return row if os.pwrite(self.file.fileno(), np.ascontiguousarray(array, self.dtype),
-                                    row*self.bytes) == self.bytes else -1
+        row, data = next(self.free), np.ascontiguousarray(array, self.dtype)
+        try: written = os.pwrite(self.file.fileno(), data, row*self.bytes)
         except OSError: return -1
+        return row if written == self.bytes else -1
 
     def read(self, row):
         data = os.pread(self.file.fileno(), self.bytes, int(row)*self.bytes)

@@ -15,18 +15,19 @@ from ..project import progress, suggest
 from ..store import code_version, resumable_array
 
 # %% ../../nbs/01i_landmarks.ipynb #baafa03e
-# jaw, from the picture's left to its right
-MESH = (127, 234, 132, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 361, 454, 356,
-        70, 63, 105, 66, 107, 336, 296, 334, 293, 300,                                         # brows
-        # bridge of the nose, nostrils
-        168, 197, 5, 4, 75, 97, 2, 326, 305,
-        33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,                             # eyes
-        61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91, 78, 82, 13, 312, 308, 317, 14, 87) # lips, outer and inner
+MESH = (     # vertex of each of the 68 points, from the picture's left to its right
+    127, 234, 132, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 361, 454, 356,      # jaw
+    70, 63, 105, 66, 107, 336, 296, 334, 293, 300,                                           # brows
+    168, 197, 5, 4, 75, 97, 2, 326, 305,                                                     # nose: bridge, nostrils
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,                               # eyes
+    61, 39, 37, 0, 267, 269, 291, 321, 314, 17, 84, 91, 78, 82, 13, 312, 308, 317, 14, 87)   # lips: outer, inner
 
-PAIRS = {127: 356, 234: 454, 132: 361, 58: 288, 172: 397, 136: 365, 149: 378, 148: 377, 70: 300, 63: 293, 105: 334,
-         66: 296, 107: 336, 75: 305, 97: 326,
-         33: 263, 160: 387, 158: 385, 133: 362, 153: 380, 144: 373, 61: 291, 39: 269, 37: 267, 91: 321, 84: 314,
-         78: 308, 82: 312, 87: 317}
+PAIRS = {     # vertex on the picture's left: its mirror image
+    127: 356, 234: 454, 132: 361, 58: 288, 172: 397, 136: 365, 149: 378, 148: 377,           # jaw
+    70: 300, 63: 293, 105: 334, 66: 296, 107: 336,                                           # brows
+    75: 305, 97: 326,                                                                        # nostrils
+    33: 263, 160: 387, 158: 385, 133: 362, 153: 380, 144: 373,                               # eyes
+    61: 291, 39: 269, 37: 267, 91: 321, 84: 314, 78: 308, 82: 312, 87: 317}                  # lips
 
 # %% ../../nbs/01i_landmarks.ipynb #c4cfe284
 SIDE = 192
@@ -37,8 +38,8 @@ def canvas(image, margin, side=SIDE):
     h, w = image.shape[:2]
     scale, whole = side / max(h, w), round(side * (1 + 2 * margin))
     size = max(1, round(w * scale)), max(1, round(h * scale))
-    big = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC if scale > 1
-                     else cv2.INTER_AREA).reshape(size[1], size[0], -1)
+    way = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    big = cv2.resize(image, size, interpolation=way).reshape(size[1], size[0], -1)
     x, y = (whole - size[0]) // 2, (whole - size[1]) // 2
     out = np.zeros((whole, whole, 3), np.uint8)
     out[y:y + size[1], x:x + size[0]] = big
@@ -60,9 +61,8 @@ def face_mesh(confidence):
     "MediaPipe's face mesh for one face in single pictures; ImportError that says how to get it."
     if not installed():
         raise ImportError("landmarks are found by MediaPipe, which is not installed: pip install 'rbdm_nb[landmarks]' "
-                          "(Python 3.9 to 3.12); "
-                          "afterwards, if cv2 cannot be imported: pip install --force-reinstall --no-deps "
-                          "'opencv-python-headless<4.12'")
+                          "(Python 3.9 to 3.12); afterwards, if cv2 cannot be imported: pip install --force-reinstall "
+                          "--no-deps 'opencv-python-headless<4.12'")
     from mediapipe.python.solutions.face_mesh import FaceMesh
     return FaceMesh(static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=confidence)
 
@@ -132,9 +132,8 @@ def with_landmarks(corpus, store, missing="nan", tries=TRIES):
     found = np.isfinite(points).all((1, 2))
     whole = replace(corpus, extras={**corpus.extras, "landmarks": points})
     if missing == "nan" or found.all(): return whole
-    gone = Problems(failures(corpus.names,
-                             found).itertuples(index=False, name=None)).settle(missing, f"{corpus.corpus} "
-                                                                                        f"{corpus.split}")
+    problems = Problems(failures(corpus.names, found).itertuples(index=False, name=None))
+    gone = problems.settle(missing, f"{corpus.corpus} {corpus.split}")
     return replace(whole[found], skipped=pd.concat([corpus.skipped, gone], ignore_index=True))
 
 # %% ../../nbs/01i_landmarks.ipynb #11b63bbb

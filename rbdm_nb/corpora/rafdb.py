@@ -2,10 +2,10 @@
 
 # %% auto #0
 __all__ = ['CODES', 'LISTS', 'IMAGES', 'POINTS', 'BY_CODE', 'PUBLISHED', 'DESCRIPTION', 'LINE', 'MAX_LIST', 'FIELDS', 'FIVE',
-           'THIRTY_SEVEN', 'PLACES', 'RELEASES', 'find', 'published', 'label_of', 'drop_repeats', 'read_list',
-           'read_tables', 'read_folders', 'read_index', 'label_counts', 'read_manual', 'annotations', 'read_points',
-           'read_boxes', 'on_its_side', 'similarity', 'photo', 'align', 'write_basic', 'write_folders', 'fake', 'load',
-           'read_annotations', 'upright', 'check', 'check_annotations']
+           'THIRTY_SEVEN', 'PLACES', 'RELEASES', 'BASIC_FOLDERS', 'find', 'published', 'label_of', 'drop_repeats',
+           'read_list', 'read_tables', 'read_folders', 'read_index', 'label_counts', 'read_manual', 'annotations',
+           'read_points', 'read_boxes', 'on_its_side', 'similarity', 'photo', 'align', 'write_basic', 'write_folders',
+           'write_pictures', 'fake', 'load', 'read_annotations', 'upright', 'check', 'check_annotations']
 
 # %% ../../nbs/01h_rafdb.ipynb #baadf315
 import os, re, warnings
@@ -14,29 +14,35 @@ from pathlib import Path
 import cv2, numpy as np, pandas as pd
 from PIL import Image
 from .ckplus import move, read_beside, read_faces, read_numbers, split_table, widened, within
-from .datasets import EXPRESSIONS, FORMATS, SPLITS, Check, Corpus, Problems, class_index, corpus_folder, inside, is_picture, read_csv
+from .datasets import (EXPRESSIONS, FORMATS, SPLITS, Check, Corpus, Problems, class_index, corpus_folder,
+                                      divide, imitation, inside, is_picture, read_csv)
 from .faces import face, landmarks as face_landmarks
-from .datasets import divide
+from .synthetic import draw
 from ..project import progress, suggest
 from ..reproducibility import rng
-from .synthetic import draw
 
 # %% ../../nbs/01h_rafdb.ipynb #8df3ffdc
 CODES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")   # of 1 to 7
-LISTS = ("list_patition_label.txt", "list_partition_label.txt")                       # as it is spelt, and as its readme spells it
-IMAGES = {"aligned": "_aligned.jpg", "original": ".jpg"}
+LISTS = ("list_patition_label.txt", "list_partition_label.txt")    # as it is spelt, and as its readme spells it
+IMAGES = {"aligned": "_aligned.jpg", "original": ".jpg"}           # endings of their files
 POINTS = {"manual": 5, "auto": 37}
 BY_CODE = {"train": (1290, 281, 717, 4772, 1982, 705, 2524), "test": (329, 74, 160, 1185, 478, 162, 680)}
-PUBLISHED = {split: {EXPRESSIONS[class_index(c)]: k for c, k in zip(CODES, counts)} for split, counts in BY_CODE.items()}
+PUBLISHED = {split: {EXPRESSIONS[class_index(c)]: k for c, k in zip(CODES, counts)}
+             for split, counts in BY_CODE.items()}
 
-DESCRIPTION = """RAF-DB, the Real-world Affective Faces Database, its basic part (Li, Deng, Du 2017): 12,271 pictures for training, 3,068 for testing, seven expressions.
-On disk: basic/EmoLabel/list_patition_label.txt and basic/Image/aligned/; for points and crops of one's own also basic/Image/original/ and basic/Annotation/.
-Or: DATASET/train/1 to 7, DATASET/test/1 to 7, and beside DATASET train_labels.csv and test_labels.csv; aligned pictures only.
+DESCRIPTION = """\
+RAF-DB, the Real-world Affective Faces Database, its basic part (Li, Deng, Du 2017): 12,271 pictures for training,
+3,068 for testing, seven expressions.
+On disk: basic/EmoLabel/list_patition_label.txt and basic/Image/aligned/; for points and crops of one's own also
+basic/Image/original/ and basic/Annotation/.
+Or: DATASET/train/1 to 7, DATASET/test/1 to 7, and beside DATASET train_labels.csv and test_labels.csv; aligned
+pictures only.
 Licence: non-commercial research and teaching; pictures may not be handed on.
 Asked for: from the authors at Beijing University of Posts and Telecommunications, whdeng.cn/RAF/model1.html."""
 
 def find(root):
-    "(\"basic\", its list of labels) or (\"folders\", DATASET) in the folder `root`; FileNotFoundError that says what was looked for."
+    """("basic", its list of labels) or ("folders", DATASET) in the folder `root`; FileNotFoundError that says what was
+    looked for."""
     root = corpus_folder(root, "rafdb")
     for base in (root, root / "basic", root / "RAF-DB" / "basic"):
         for name in LISTS:
@@ -116,8 +122,8 @@ def read_folders(root, base, problems):
 # %% ../../nbs/01h_rafdb.ipynb #7f160ec0
 def read_index(root, images="aligned", valid_share=.1, split_seed=0, problems=None):
     "(Index with a row a picture: FIELDS; \"basic\" or \"folders\"). Unusable rows go to `problems` (None: ValueError)."
-    (release, place), root, found = (find(root), corpus_folder(root, "rafdb"), Problems() if problems is None
-                                     else problems)
+    release, place = find(root)
+    root, found = corpus_folder(root, "rafdb"), Problems() if problems is None else problems
     if images not in IMAGES: raise ValueError(f"images={images!r}{suggest(images, IMAGES)}")
     if release == "folders" and images == "original":
         raise ValueError(f"rafdb: {place} has aligned pictures only; the original ones are in the form with "
@@ -127,10 +133,10 @@ def read_index(root, images="aligned", valid_share=.1, split_seed=0, problems=No
     index = read_list(root, place, images, found) if release == "basic" else read_folders(root, place, found)
     if problems is None: found.settle("error", "rafdb")
     if not len(index): raise ValueError(f"rafdb: no usable label in {place}")
-    train = index["split"] == "train"
-    parts = divide(index["stem"][train].to_numpy(), index["label"][train].to_numpy(), valid_share, 0, split_seed)
-    return index.assign(split=index["split"].mask(train, pd.Series(parts, index.index[train],
-                                                                   dtype=object))).reset_index(drop=True), release
+    train = (index["split"] == "train").to_numpy()
+    split = index["split"].to_numpy(object)
+    split[train] = divide(index["stem"][train].to_numpy(), index["label"][train].to_numpy(), valid_share, 0, split_seed)
+    return index.assign(split=split).reset_index(drop=True), release
 
 def label_counts(root, images="aligned", valid_share=.1, split_seed=0):
     "Images per split and expression by the labels alone: DataFrame split x class; options as in `load`."
@@ -151,10 +157,10 @@ def annotations(index, base, part, ending):
     return [f"{base}/Annotation/{part}/{stem}{ending}.txt" for stem in index["stem"]]
 
 def read_points(root, base, index, part, problems):
-    "(Points (N, 5 or 37, 2), NaN where a file is missing or damaged; attributes (N, 3), for \"manual\"; mask of good rows)."
-    if part == "auto":
-        reader, ending = lambda path, name: (read_numbers(path, name, [2] * POINTS["auto"]), None), "_auto_attri"
-    else: reader, ending = read_manual, "_manu_attri"
+    """(Points (N, 5 or 37, 2), NaN where a file is missing or damaged; attributes (N, 3), for "manual"; mask of good
+    rows)."""
+    def read_auto(path, name): return read_numbers(path, name, [2] * POINTS["auto"]), None
+    reader, ending = (read_auto, "_auto_attri") if part == "auto" else (read_manual, "_manu_attri")
     found, good = read_beside(root, annotations(index, base, part, ending), reader, problems, needed=True)
     points, attributes = np.full((len(index), POINTS[part], 2), np.nan), np.full((len(index), 3), -1, np.int8)
     for k in np.flatnonzero(good):
@@ -164,8 +170,9 @@ def read_points(root, base, index, part, problems):
 
 def read_boxes(root, base, index, problems):
     "(Boxes (N, 4): x, y, width, height, NaN where missing or damaged; mask of good rows)."
-    found, good = read_beside(root, annotations(index, base, "boundingbox", "_boundingbox"), lambda path,
-                              name: read_numbers(path, name, [4])[0], problems, needed=True)
+    def read_box(path, name): return read_numbers(path, name, [4])[0]
+    files = annotations(index, base, "boundingbox", "_boundingbox")
+    found, good = read_beside(root, files, read_box, problems, needed=True)
     edges = np.array([b or [np.nan] * 4 for b in found]).reshape(-1, 4)
     return np.concatenate([edges[:, :2], edges[:, 2:] - edges[:, :2]], 1), good
 
@@ -199,9 +206,8 @@ def photo(k, split="train", seed=0):
     picture[top:top + size, left:left + size] = square
     points = face_landmarks(drawn, size) + np.float32([left, top])
     low, high = points.min(0), points.max(0)
-    grown = (high - low) * (.08, .12)
-    return code, picture, points, np.r_[np.maximum(low - grown, 0),
-                                        np.minimum(high + grown, np.array(picture.shape[1::-1]) - 1)]
+    grown, last = (high - low) * (.08, .12), np.array(picture.shape[1::-1]) - 1
+    return code, picture, points, np.r_[np.maximum(low - grown, 0), np.minimum(high + grown, last)]
 
 def align(picture, points):
     "The aligned form (100, 100, 3) of a picture with 68 landmarks."
@@ -230,18 +236,13 @@ def write_folders(out, stem, code, picture, points, box, g):
     return f"{stem}_aligned.jpg,{code}\n"
 
 RELEASES = {"basic": write_basic, "folders": write_folders}
+BASIC_FOLDERS = ("EmoLabel", "Image/original", "Image/aligned", "Annotation/manual", "Annotation/auto",
+                 "Annotation/boundingbox")
 
-def fake(out, n=140, seed=0, release="basic"):
-    """A RAF-DB of `n` built-in faces in the folder `out`, a fifth of them for testing, in one of RELEASES.
-    ValueError for an unknown release and too small an `n`; FileExistsError where a RAF-DB is already."""
-    if release not in RELEASES: raise ValueError(f"release={release!r}{suggest(release, RELEASES)}")
-    if n < 5: raise ValueError(f"n={n}: at least 5 pictures, one of them for testing")
-    out, lines = Path(out), {"train": "", "test": ""}
-    if (out / "basic").exists() or (out / "DATASET").exists():
-        raise FileExistsError(f"{out} holds a RAF-DB already; choose another folder")
-    for part in ("EmoLabel", "Image/original", "Image/aligned", "Annotation/manual", "Annotation/auto",
-                 "Annotation/boundingbox") if release == "basic" else ():
-        (out / "basic" / part).mkdir(parents=True)
+def write_pictures(out, n, seed, release):
+    "Writes `n` fake pictures and the labels of both splits to the folder `out`."
+    lines = {"train": "", "test": ""}
+    for part in BASIC_FOLDERS if release == "basic" else (): (out / "basic" / part).mkdir(parents=True)
     for k in progress(range(n), desc="fake rafdb"):
         split, k = ("test", k - (n - n // 5)) if k >= n - n // 5 else ("train", k)
         stem = f"train_{k + 1:05d}" if split == "train" else f"test_{k + 1:04d}"
@@ -249,12 +250,21 @@ def fake(out, n=140, seed=0, release="basic"):
     if release == "basic": (out / "basic" / "EmoLabel" / LISTS[0]).write_text(lines["train"] + lines["test"])
     else:
         for split, text in lines.items(): (out / f"{split}_labels.csv").write_text("image,label\n" + text)
+
+def fake(out, n=140, seed=0, release="basic"):
+    """A RAF-DB of `n` built-in faces in the folder `out`, a fifth of them for testing, in one of RELEASES.
+    ValueError for an unknown release and too small an `n`; FileExistsError where a RAF-DB is already."""
+    if release not in RELEASES: raise ValueError(f"release={release!r}{suggest(release, RELEASES)}")
+    if n < 5: raise ValueError(f"n={n}: at least 5 pictures, one of them for testing")
+    out = Path(out)
+    if (out / "basic").exists() or (out / "DATASET").exists():
+        raise FileExistsError(f"{out} holds a RAF-DB already; choose another folder")
+    with imitation(out, "rafdb"): write_pictures(out, n, seed, release)
     return out
 
 # %% ../../nbs/01h_rafdb.ipynb #ae6319a9
 def load(root, split="train", images="aligned", landmarks="none", attributes=False, crop="box", margin=0.,
-         valid_share=.1, split_seed=0,
-         image_size=None, channels=None, on_bad="error"):
+         valid_share=.1, split_seed=0, image_size=None, channels=None, on_bad="error"):
     """RAF-DB from the folder `root` as a Corpus, classes EXPRESSIONS (none is contempt). `images`: "aligned" or
     "original"; these are cut to their box (`crop`: "box" or "none"), wider by `margin`. `landmarks`: "none", "manual"
     (5) or "auto" (37), of original images only. `valid_share`, `split_seed`: see `read_index`. `extras`: "landmarks"
@@ -273,17 +283,16 @@ def load(root, split="train", images="aligned", landmarks="none", attributes=Fal
     if on_bad == "error": problems.settle(on_bad, "rafdb labels")
     index = index[index["split"] == split]
     if not len(index):
-        raise FileNotFoundError(f"rafdb: {root} has no {split} split"
-                                + f"; valid_share={valid_share} makes one of the training pictures"
-                                * (split == "valid"))
+        remedy = f"; valid_share={valid_share} makes one of the training pictures" if split == "valid" else ""
+        raise FileNotFoundError(f"rafdb: {root} has no {split} split{remedy}")
     if attributes and release == "folders":
         raise ValueError("rafdb: attributes are in basic/Annotation/manual, which this copy does not have")
     points, extras, boxes, good = read_annotations(root, index, images, landmarks, attributes, crop, problems)
     paths = within(root, index["file"], problems)
     rows = np.flatnonzero(good & [path is not None for path in paths])
     if boxes is not None or points is not None: rows = upright(rows, paths, index, problems)
-    pictures, windows, whole = read_faces([paths[k] for k in rows], list(index["file"].iloc[rows]), problems, None
-                                          if boxes is None else widened(boxes[rows], margin),
+    cut = None if boxes is None else widened(boxes[rows], margin)
+    pictures, windows, whole = read_faces([paths[k] for k in rows], list(index["file"].iloc[rows]), problems, cut,
                                           image_size, channels, f"rafdb {split}")
     rows, windows = rows[whole], windows[whole]
     extras = {k: v[rows] for k, v in extras.items()}
@@ -295,8 +304,8 @@ def load(root, split="train", images="aligned", landmarks="none", attributes=Fal
 # %% ../../nbs/01h_rafdb.ipynb #e185b84d
 def read_annotations(root, index, images, landmarks, attributes, crop, problems):
     "(Points or None, {attribute: codes}, boxes or None, mask of rows without damage), what `load` asks for."
-    base, good, points, extras, boxes = (index["file"].iloc[0].split("/Image/")[0], np.ones(len(index), bool), None,
-                                         {}, None)
+    base, good = index["file"].iloc[0].split("/Image/")[0], np.ones(len(index), bool)
+    points, extras, boxes = None, {}, None
     if landmarks != "none": points, codes, good = read_points(root, base, index, landmarks, problems)
     if attributes:
         if landmarks != "manual":
@@ -322,10 +331,11 @@ def upright(rows, paths, index, problems):
 
 # %% ../../nbs/01h_rafdb.ipynb #e92b2c19
 def check(root, images=None):
-    "The `Check` of the RAF-DB in `root`, by opening every picture and annotation; `images`: \"aligned\", \"original\", or None for those that are there."
+    """The `Check` of the RAF-DB in `root`, by opening every picture and annotation; `images`: "aligned", "original", or
+    None for those that are there."""
     release, place = find(root)
-    there = [i for i in IMAGES if release == "folders" and i == "aligned" or release == "basic"
-             and (place.parent.parent / "Image" / i).is_dir()]
+    if release == "folders": there = ["aligned"]
+    else: there = [i for i in IMAGES if (place.parent.parent / "Image" / i).is_dir()]
     if images and images not in there: raise FileNotFoundError(f"rafdb: no {images} pictures in {root}")
     problems, counts = Problems(), {}
     crop = "box" if release == "basic" and (place.parent.parent / "Annotation" / "boundingbox").is_dir() else "none"

@@ -3,15 +3,16 @@
 # %% auto #0
 __all__ = ['DRAWN', 'DESCRIPTION', 'PALETTES', 'DEPTH', 'SOFT', 'AT_REST', 'DEEPENS', 'TAPER', 'Sketch', 'fixed', 'colour',
            'hull', 'fill', 'stroke', 'oval', 'within', 'tint', 'colours', 'backdrop', 'head', 'outline', 'skin',
-           'beard', 'teeth_and_tongue', 'mouth', 'fold_depths', 'folds', 'multiply_skin', 'nose', 'eyes', 'brows',
-           'fringe', 'glasses', 'occluder', 'occluded', 'light', 'camera', 'draw', 'dealt', 'expressions', 'mislabel',
-           'check', 'check_options', 'remembered', 'recipe_digests', 'load', 'cores', 'label_counts']
+           'beard', 'teeth_and_tongue', 'mouth', 'fold_depths', 'folds', 'multiply_skin', 'nose', 'eyeball', 'eyes',
+           'brows', 'fringe', 'glasses', 'occluder', 'occluded', 'light', 'camera', 'draw', 'dealt', 'expressions',
+           'mislabel', 'check', 'check_options', 'remembered', 'recipe_digests', 'load', 'cores', 'label_counts']
 
 # %% ../../nbs/01c_synthetic.ipynb #a8ac4784
 import hashlib, os
 import cv2, numpy as np, pandas as pd
 from .datasets import EXPRESSIONS, SPLITS, Corpus, LazyImages
-from .faces import ACTION_UNITS, DOMAINS, EXPRESSION_UNITS, FOLDS, SLICES, face, landmarks, trace, unit_masks
+from .faces import (ACTION_UNITS, DOMAINS, EXPRESSION_UNITS, FOLDS, SLICES, face, landmarks, trace,
+                                   unit_masks)
 from ..project import suggest
 from ..reproducibility import rng
 from ..store import code_version
@@ -29,8 +30,8 @@ class Sketch:
     """A picture while it is drawn: `image` (S, S, 3) uint8 RGB; `sketch[curve]` gives a curve in pixels; `unit`:
     half a face's width in pixels."""
     def __init__(self, face, size):
-        self.face, self.size, self.domain, self.image = face, size, DOMAINS[face.domain], np.zeros((size, size, 3),
-                                                                                                   np.uint8)
+        self.face, self.size, self.domain = face, size, DOMAINS[face.domain]
+        self.image = np.zeros((size, size, 3), np.uint8)
         self.xy = face.points*size - .5
         self.curve = trace(self.xy)
         # at rest: size and light do not change with the expression
@@ -157,8 +158,8 @@ def folds(s, c):
     # soft ones need no resolution
     fine, soft = np.full((s.size, s.size), 128, np.uint8), np.full((s.size//4, s.size//4), 128, np.uint8)
     depths = fold_depths(s.face).tolist()
-    for _, depth, name, side in sorted((abs(d), d, name, side) for name, pair in zip(FOLDS, depths) for side,
-                                       d in enumerate(pair) if abs(d) > 4):
+    seen = [(abs(d), d, name, side) for name, pair in zip(FOLDS, depths) for side, d in enumerate(pair) if abs(d) > 4]
+    for _, depth, name, side in sorted(seen):
         _, width, _, is_soft, _ = FOLDS[name]
         layer, scale = (soft, .25) if is_soft else (fine, 1)
         stroke(layer, s[name, side]*scale, (min(max(128 + depth, 0), 255),), width*s.unit*scale)
@@ -179,20 +180,23 @@ def nose(s, c):
         oval(s.image, .45*s.xy[wing] + .55*s.xy[edge], .055*s.unit, .028*s.unit, .45*c["skin"], angle)
     stroke(s.image, s.xy[31:36] + (0, .02*s.unit), .7*c["skin"], .02*s.unit)
 
+def eyeball(look, c, lid, under):
+    "Function that paints white, iris, pupil, the lid's shadow and a glint of an eye between two lids."
+    width = float(np.hypot(*(under[-1] - under[0])))
+    gaze = np.array((.22*(look["gaze_x"] - .5), .11*(look["gaze_y"] - .5) - .06))
+    at, r, pupil = (under[0] + under[-1])/2 + width*gaze, .235*width, .42 + .15*look["pupil"]
+    def paint(patch, o):
+        patch[:] = 232, 228, 224
+        oval(patch, at - o, r, r, c["iris"])
+        oval(patch, at - o, r*pupil, r*pupil, (14, 12, 12))
+        stroke(patch, lid - o + (0, .05*width), (150, 140, 136), .10*width)
+        oval(patch, at - o - (.35*r, .4*r), .24*r, .24*r, (250, 250, 250))
+    return paint
+
 def eyes(s, c):
-    u = s.face.look
     for side in (0, 1):
         lid, under = s["lid", side], s["under", side]
-        width = float(np.hypot(*(under[-1] - under[0])))
-        r, pupil = .235*width, (under[0] + under[-1])/2 + width*np.array((.22*(u["gaze_x"] - .5),
-                                                                          .11*(u["gaze_y"] - .5) - .06))
-        def ball(patch, o):
-            patch[:] = 232, 228, 224
-            oval(patch, pupil - o, r, r, c["iris"])
-            oval(patch, pupil - o, r*(.42 + .15*u["pupil"]), r*(.42 + .15*u["pupil"]), (14, 12, 12))
-            stroke(patch, lid - o + (0, .05*width), (150, 140, 136), .10*width)
-            oval(patch, pupil - o - (.35*r, .4*r), .24*r, .24*r, (250, 250, 250))
-        within(s.image, np.concatenate([lid, under[::-1]]), ball)
+        within(s.image, np.concatenate([lid, under[::-1]]), eyeball(s.face.look, c, lid, under))
         stroke(s.image, under, .66*c["skin"], .022*s.unit)
         stroke(s.image, lid, .15*c["hair"] + 20, .05*s.unit)
 
@@ -290,16 +294,16 @@ def dealt(n, imbalance):
 def expressions(n, seed=0, domain="studio", split="train", imbalance=1.):
     "(n,) int64: the class shown by each of the first n pictures."
     blocks = dealt(-(-n//8)*8, imbalance).reshape(-1, 8)
-    return np.concatenate([rng(seed, "synthetic labels", domain, split, b).permutation(block) for b,
-                           block in enumerate(blocks)])[:n]
+    shuffled = [rng(seed, "synthetic labels", domain, split, b).permutation(block) for b, block in enumerate(blocks)]
+    return np.concatenate(shuffled)[:n]
 
 # %% ../../nbs/01c_synthetic.ipynb #504f18cf
 def mislabel(labels, noise, seed=0, domain="studio", split="train"):
     "Labels of which a share `noise` has been replaced by another class, each by a draw of its own."
-    draws = [rng(seed, "synthetic noise", domain, split, i).random(2) if noise else (1, 0) for i in range(len(labels))]
-    wrong, step = np.array([d[0] < noise for d in draws]), np.array([1 + int(d[1]*(len(EXPRESSIONS) - 1))
-                                                                     for d in draws])
-    return np.where(wrong, (labels + step) % len(EXPRESSIONS), labels)
+    if not noise: return labels
+    draws = np.stack([rng(seed, "synthetic noise", domain, split, i).random(2) for i in range(len(labels))])
+    step = 1 + (draws[:, 1]*(len(EXPRESSIONS) - 1)).astype(int)
+    return np.where(draws[:, 0] < noise, (labels + step) % len(EXPRESSIONS), labels)
 
 # %% ../../nbs/01c_synthetic.ipynb #476ec118
 def check(root=None):
@@ -354,11 +358,11 @@ def load(root=None, split="train", n=2000, image_size=None, domain="studio", see
     check_options(root, split, n, image_size, domain, imbalance, label_noise, channels, on_bad, difficulty)
     size, channels = image_size or DOMAINS[domain].size, channels or DOMAINS[domain].channels
     shown = expressions(n, seed, domain, split, imbalance)
-    one = lambda i: face(EXPRESSIONS[shown[i]], seed, i, domain, split, difficulty)
-    lazy = lambda make, shape, dtype=bool, **options: LazyImages(lambda i: make(one(i), size), shape, np.arange(n),
-                                                                 dtype, threads=cores(), **options)
-    images = LazyImages(remembered(lambda i: draw(one(i), size, channels), (n, size, size, channels)),
-                        (size, size, channels), np.arange(n), threads=cores(),
+    def one(i): return face(EXPRESSIONS[shown[i]], seed, i, domain, split, difficulty)
+    def lazy(make, shape, dtype=bool):
+        return LazyImages(lambda i: make(one(i), size), shape, np.arange(n), dtype, threads=cores())
+    pixels = remembered(lambda i: draw(one(i), size, channels), (n, size, size, channels))
+    images = LazyImages(pixels, (size, size, channels), np.arange(n), threads=cores(),
                         digests=recipe_digests(shown, seed, domain, split, difficulty, size, channels))
     extras = dict(landmarks=lazy(landmarks, (68, 2), np.float32), expression=shown,
                   action_units=lazy(unit_masks, (len(ACTION_UNITS), size, size)), occluded=lazy(occluded, (size, size)))
@@ -372,6 +376,7 @@ def cores(): return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffini
 def label_counts(root=None, n=2000, domain="studio", seed=0, imbalance=1., label_noise=0.):
     "DataFrame split x class with the number of images that `load` gives for the same options, without drawing them."
     check_options(root, "train", n, None, domain, imbalance, label_noise, None, "error", 1.)
-    dealt_to = lambda split: mislabel(expressions(n, seed, domain, split, imbalance), label_noise, seed, domain, split)
-    counts = [np.bincount(dealt_to(split), minlength=len(EXPRESSIONS)) for split in SPLITS]
+    def labels(split):
+        return mislabel(expressions(n, seed, domain, split, imbalance), label_noise, seed, domain, split)
+    counts = [np.bincount(labels(split), minlength=len(EXPRESSIONS)) for split in SPLITS]
     return pd.DataFrame(counts, index=pd.Index(SPLITS, name="split"), columns=EXPRESSIONS)

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 import numpy as np, pandas as pd
-from .comparison import chance_level, compare, summary
 from ..corpora.datasets import Problems, corpus_folder, find_rows
+from .comparison import chance_level, compare, summary
 from .fixations import detect
-from ..project import of_system, suggest
 from .perception import Setup, fixation_heatmap, network_fixations
-from .recordings import (COLUMNS, EYES, Recording, above, column_name, content, joined, read, sidecar,
+from .recordings import (BIDS_COLUMNS, EYES, Recording, above, column_name, content, joined, read, sidecar,
                                      told_apart)
-from ..reproducibility import file_digest
 from .simulation import simulated_study
+from ..project import of_system, suggest
+from ..reproducibility import file_digest
 from ..store import Store, code_version
 
 # %% ../../nbs/04f_attention.ipynb #aa547ea2
@@ -31,15 +31,15 @@ class Places(list):
 
 @dataclass(frozen=True, eq=False)
 class Gaze:
-    """Where people looked. `trials`: DataFrame of `person`, `image`, `label` (None where none was given), a row a
-    look; `fixations`: DataFrame of `person`, `image`, `x`, `y` (shares of the image's side, 0 to 1), `duration` (ms),
-    `samples` (of the tracker); `simulated`: no person did. `setups`: {(person, image): [`Setup` of each look]}.
-    `beside`: how many fixations fell beside the image."""
-    trials: pd.DataFrame
-    fixations: pd.DataFrame
-    simulated: bool
-    setups: dict = field(default_factory=dict)
-    beside: int = 0
+    """Where people looked.
+
+    The columns of `fixations`: `person`, `image`, `x`, `y` (shares of the image's side, 0 to 1), `duration` (ms),
+    `samples` (of the tracker)."""
+    trials: pd.DataFrame       # a row a look: person, image, label (None where none was given)
+    fixations: pd.DataFrame    # a row a fixation that fell on an image
+    simulated: bool            # whether no person did
+    setups: dict = field(default_factory=dict)   # {(person, image): [`Setup` of each look]}
+    beside: int = 0            # how many fixations fell beside the image
 
     @property
     def people(self) -> list: return list(self.trials["person"].unique())
@@ -54,8 +54,8 @@ class Gaze:
     def repeated(self) -> pd.DataFrame:
         """DataFrame of `person`, `image`, `looks`, `labels` of images that one person looked at more than once; all
         looks count, and the first label."""
-        looks = self.trials.groupby(["person", "image"], sort=False)["label"].agg(looks="size",
-                labels=lambda l: sorted(set(l.dropna()))).reset_index()
+        labels = self.trials.groupby(["person", "image"], sort=False)["label"]
+        looks = labels.agg(looks="size", labels=lambda l: sorted(set(l.dropna()))).reset_index()
         return looks[looks["looks"] > 1].reset_index(drop=True)
 
     @property
@@ -68,11 +68,10 @@ class Gaze:
         """For each of `images` (names) the positions (n, 2), or another `column` (n,), of what `person` (None:
         everybody) fixated."""
         f = self.fixations if person is None else self.fixations[self.fixations["person"] == person]
-        found, values = (f.groupby("image").indices, f[list(column) if isinstance(column, tuple)
-                                                       else column].to_numpy(float))
-        out = Places(values[found.get(i, [])] for i in images)
-        out.setups = [[s for who in (self.people if person is None else [person])
-                       for s in self.setups.get((who, i), ())] for i in images]
+        found, values = f.groupby("image").indices, f[list(column) if isinstance(column, tuple) else column]
+        out = Places(values.to_numpy(float)[found.get(i, [])] for i in images)
+        people = self.people if person is None else [person]
+        out.setups = [[s for who in people for s in self.setups.get((who, i), ())] for i in images]
         return out
 
     def average(self, counted:str="fixations") -> float:
@@ -117,9 +116,8 @@ def gaze_of(recordings:dict, setup:Setup=None, algorithm:str="ivt") -> Gaze:
 # %% ../../nbs/04f_attention.ipynb #5caa6ab3
 ENDINGS = (".tsv", ".txt", ".csv", ".json", ".tsv.gz")
 BESIDE = ("_physio.json", "_eyetrack.json", "_physioevents.json", "_physioevents.tsv.gz", "_events.tsv", "_events.json",
-          "_scans.tsv", "_scans.json", "_sessions.tsv",
-          "_sessions.json", "participants.tsv", "participants.json", "samples.tsv", "samples.json",
-          "dataset_description.json")
+          "_scans.tsv", "_scans.json", "_sessions.tsv", "_sessions.json", "participants.tsv", "participants.json",
+          "samples.tsv", "samples.json", "dataset_description.json")
 ABOUT = ("readme", "changes", "changelog", "license", "licence", "citation", "authors")   # files that tell of others
 NOT_RAW = ("derivatives", "sourcedata", "code", "stimuli", "phenotype")                  # BIDS's folders beside sub-…
 GAZE_NAME = re.compile(r"_(physio|eyetrack)\.tsv(\.gz)?$")
@@ -151,10 +149,10 @@ def physio_without_gaze(file):
     if "RecordedEye" in said or "SampleCoordinateSystem" in said: return ""
     part = next((p for p in file.name.split("_") if p.startswith("recording-")), "")
     if not isinstance(columns, list): return "" if "eye" in part or not part else f"{part}, no gaze"
-    known = {n for names in COLUMNS.values() for n in names} - {"time", "timestamp", "eye_timestamp"}
-    gaze = known & set(map(str, columns)) and "z" not in columns
-    return ("" if gaze or any(re.search("coordinate|pupil|gaze|eye", str(c)) for c in columns)
-            else f"bodily signals without gaze: {', '.join(map(str, columns))}")
+    known = {n for names in BIDS_COLUMNS.values() for n in names} - {"time", "timestamp", "eye_timestamp"}
+    if known & set(map(str, columns)) and "z" not in columns: return ""
+    if any(re.search("coordinate|pupil|gaze|eye", str(c)) for c in columns): return ""
+    return f"bodily signals without gaze: {', '.join(map(str, columns))}"
 
 def _gaze_within(file):
     "Whether the file of a BIDS data set that has no name of a recording holds one all the same."
@@ -173,9 +171,8 @@ def not_looked_at(file):
     if GAZE_NAME.search(file.name): return physio_without_gaze(file)
     if not name.endswith(ENDINGS): return "no format that can be read"
     if file.name.endswith(BESIDE): return "what BIDS keeps beside recordings"
-    root = above(file, loose=True)[-1]
-    bids = ((root/"dataset_description.json").is_file()
-            or any(p.name.startswith("sub-") for p in above(file, loose=True)))
+    folders = above(file, loose=True)
+    bids = (folders[-1]/"dataset_description.json").is_file() or any(f.name.startswith("sub-") for f in folders)
     return "no eye tracking" if bids and not _gaze_within(file) else ""
 
 def sorted_out(folder):
@@ -185,8 +182,8 @@ def sorted_out(folder):
     known = [(f, why or not_looked_at(f)) for f, why in _walk(folder)]
     files, rest = [f for f, why in known if not why], [(str(f.relative_to(folder)), why) for f, why in known if why]
     if not files:
-        seen = (f"; not looked at: {', '.join(f'{n} ({why})' for n, why in rest[:5])}{' …'*(len(rest) > 5)}" if rest
-                else "")
+        some = ", ".join(f"{n} ({why})" for n, why in rest[:5]) + " …"*(len(rest) > 5)
+        seen = f"; not looked at: {some}" if rest else ""
         raise FileNotFoundError(f"no recording in {folder}: no file of gaze that ends in {', '.join(ENDINGS)}{seen}")
     return sorted(files), pd.DataFrame(rest, columns=["name", "reason"], dtype=object)
 
@@ -220,8 +217,8 @@ def _without_eye(file):
     or a space."""
     parts = re.split(r"[_\-. ]+", file.name.split(".")[0])
     eyes = [k for k, p in enumerate(parts) if p.lower() in EYE_WORDS]
-    return ("_".join(p for k, p in enumerate(parts) if k not in eyes[-1:]), EYE_WORDS[parts[eyes[-1]].lower()] if eyes
-            else "")
+    eye = EYE_WORDS[parts.pop(eyes[-1]).lower()] if eyes else ""
+    return "_".join(parts), eye
 
 def _twins(files, eye):
     """{file: (person, eye)} of files outside of BIDS whose names differ only by an eye. ValueError if no `eye` is
@@ -261,11 +258,11 @@ def one_eye(runs, eye=None):
         best, why = eye, "as asked for"
     else:
         best = max(known, key=lambda e: (sum(e in run for run in runs), np.nan_to_num(share[e])))
-        why = (f"{share[best]:.1%} of its samples valid"
-               + "".join(f", {e or 'other'} {share[e]:.1%}" for e in known if e != best))
-        why += "; not in all runs, where another one counts"*any(best not in run for run in runs)
-    return ([run.get(best) or max(run.values(), key=lambda r: np.nan_to_num(valid_share([r]))) for run in runs], best,
-            why)
+        why = ", ".join([f"{share[best]:.1%} of its samples valid",
+                         *(f"{e or 'other'} {share[e]:.1%}" for e in known if e != best)])
+        if any(best not in run for run in runs): why += "; not in all runs, where another one counts"
+    def most_valid(run): return max(run.values(), key=lambda r: np.nan_to_num(valid_share([r])))
+    return [run.get(best) or most_valid(run) for run in runs], best, why
 
 # %% ../../nbs/04f_attention.ipynb #f0a70004
 def _people(takes, eye, problems):
@@ -276,8 +273,8 @@ def _people(takes, eye, problems):
         runs = people.setdefault(r.annotator, {})
         name = f"{_run(file)}" if together else ""
         if r.eye in runs.setdefault(name, {}):
-            problems.add(file.name,
-                         f"{file.name}: a second recording of {r.annotator}, after {runs[name][r.eye].source}")
+            first = runs[name][r.eye].source
+            problems.add(file.name, f"{file.name}: a second recording of {r.annotator}, after {first}")
         runs[name].setdefault(r.eye, r)
     found = {}
     for person, runs in people.items():
@@ -304,8 +301,8 @@ def read_study(folder, setup:Setup=None, eye:str=None, on_bad:str="error", unit:
     for file in files:
         try: r = read(file, setup=setup, eye=eye, unit=unit, origin=origin, on_bad=on_bad)
         except FileNotFoundError:
-            problems.add(file.name,
-                         f"{file.name}: a link to a file that is not here; fetch it, with datalad get for instance")
+            remedy = "fetch it, with datalad get for instance"
+            problems.add(file.name, f"{file.name}: a link to a file that is not here; {remedy}")
             continue
         except (OSError, ValueError) as error: problems.add(file.name, error); continue
         if file in twins: r = replace(r, person=r.person or twins[file][0], eye=twins[file][1])

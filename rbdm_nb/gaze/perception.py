@@ -20,14 +20,13 @@ from ..project import suggest
 class Setup:
     """A viewer before a screen, eyes level with its centre; the defaults are those of the study (5.3.1).
 
-    `resolution`: (width, height) of the screen, `image_px`: side of the shown square, `image_corner`: (x, y) of its
-    top left pixel, None centres it; all in screen pixels. Coordinates count pixel centres: (0, 0) is the middle of the
-    first pixel. `ValueError` for lengths that are not positive."""
-    distance_cm: float = 70
-    screen_diagonal_in: float = 27
-    resolution: tuple = (2560, 1440)
-    image_px: int = 1200
-    image_corner: tuple = None
+    Coordinates count pixel centres: (0, 0) is the middle of the first pixel. `ValueError` for lengths that are not
+    positive."""
+    distance_cm: float = 70           # from the eyes to the screen
+    screen_diagonal_in: float = 27    # of the screen, in inches
+    resolution: tuple = (2560, 1440)  # (width, height) of the screen in pixels
+    image_px: int = 1200              # side of the shown square in screen pixels
+    image_corner: tuple = None        # (x, y) of its top left pixel; None: the square is in the middle
 
     @classmethod
     def of(cls, p):

@@ -22,20 +22,18 @@ from ..reproducibility import rng
 # %% ../../nbs/04c_simulation.ipynb #825e1cf6
 @dataclass(frozen=True)
 class Annotator:
-    """A simulated viewer. `eyes`, `nose`, `mouth`, `units` (all active action units together), `elsewhere`: relative
-    frequencies of being looked at; `duration`: median of fixations in ms, `spread` of its logarithm; `landing`: how
-    far saccades miss, degrees on each axis; `fixations` on an image, on average; `accuracy`: share of right answers."""
-    name: str
-    eyes: float = 4.
-    nose: float = 2.
-    mouth: float = 3.
-    units: float = 3.
-    elsewhere: float = .5
-    duration: float = 250.
-    spread: float = .35
-    landing: float = .4
-    fixations: float = 8.
-    accuracy: float = .9
+    "A simulated viewer."
+    name: str                 # who it is, in recordings and tables
+    eyes: float = 4.          # how often they are looked at, relative to the four below
+    nose: float = 2.          # likewise
+    mouth: float = 3.         # likewise
+    units: float = 3.         # likewise, all active action units together
+    elsewhere: float = .5     # likewise, places that are none of these
+    duration: float = 250.    # median duration of fixations in ms
+    spread: float = .35       # standard deviation of its logarithm
+    landing: float = .4       # how far saccades miss, in degrees on each axis
+    fixations: float = 8.     # on an image, on average
+    accuracy: float = .9      # share of right answers
 
 ANNOTATORS = (Annotator("simulated-1", eyes=6, nose=1.5, mouth=2, units=2.5),
               Annotator("simulated-2", eyes=2.5, mouth=5, units=3.5, duration=300, fixations=7, accuracy=.8),
@@ -143,14 +141,13 @@ def eye(fixations, times):
 # %% ../../nbs/04c_simulation.ipynb #94341d48
 @dataclass(frozen=True)
 class Tracker:
-    """A simulated eye tracker: `rate` Hz, `noise` (degrees on each axis), `drift` (degrees on each axis after a
-    minute), `blinks` and `losses` of the eyes (a minute), `dropped` (share of the samples)."""
-    rate: float = 60.
-    noise: float = .3
-    drift: float = .3
-    blinks: float = 12.
-    losses: float = .5
-    dropped: float = .002
+    "A simulated eye tracker."
+    rate: float = 60.         # samples a second
+    noise: float = .3         # degrees on each axis
+    drift: float = .3         # degrees on each axis after a minute
+    blinks: float = 12.       # a minute
+    losses: float = .5        # of the eyes, a minute
+    dropped: float = .002     # share of the samples that never arrive
 
 def states(times, tracker, g):
     """(n,) The Eye Tribe's state bits at `times` (ms): eyes not seen in blinks of 100 to 250 ms, nothing in losses of
@@ -237,12 +234,11 @@ def simulate(images, annotator, path, setup=Setup(), tracker=Tracker(), seed=0):
 # %% ../../nbs/04c_simulation.ipynb #5eda5a63
 @dataclass(frozen=True, eq=False)
 class Study:
-    """SIMULATED annotators on built-in faces: `images` (Corpus), `recordings` {annotator: Recording}, `truth`
-    (DataFrame, see `simulate`), `setup`."""
-    images: Corpus
-    recordings: dict
-    truth: pd.DataFrame
-    setup: Setup
+    "SIMULATED annotators on built-in faces."
+    images: Corpus          # what they looked at
+    recordings: dict        # {annotator: Recording}
+    truth: pd.DataFrame     # where they looked, see `simulate`
+    setup: Setup            # where they sat, and before which screen
 
 def simulated_study(setup=Setup(), n_images=20, annotators=2, seed=0, tracker=Tracker(), folder=None,
                     **options) -> Study:

@@ -16,19 +16,23 @@ from ..reproducibility import rng
 
 # %% ../../nbs/04e_study.ipynb #2d538674
 COLUMNS = {"run": int, "trial": int, "image": str, "event": str, "time_ms": float, "epoch_ms": float, "key": str,
-           "label": str,
-           "longest_frame_ms": float, "detail": str}
-PHASES = {"trial_start": "the first blank begins", "cross_on": "the fixation cross appears",
-          "cross_off": "the second blank begins",
-          "image_on": "the first frame with the image", "image_off": "the first frame without it"}
+           "label": str, "longest_frame_ms": float, "detail": str}     # of an event, and their types
+PHASES = {     # of a trial, in their order
+    "trial_start": "the first blank begins",
+    "cross_on": "the fixation cross appears",
+    "cross_off": "the second blank begins",
+    "image_on": "the first frame with the image",
+    "image_off": "the first frame without it"}
 EVENTS = PHASES | {
     "run_start": "the annotator began; detail: screen, browser and frame period",
-                   "run_end": "the last image is labelled",
-    "stop": "the run was interrupted before its end; detail: why", "advance": "space or click took the image away",
-                   "response": "a label was given",
+    "run_end": "the last image is labelled",
+    "stop": "the run was interrupted before its end; detail: why",
+    "advance": "space or click took the image away",
+    "response": "a label was given",
     "ignored": "a press that did nothing; detail: early (no image yet), late (already answered), unknown key",
-    "display": "the window was resized or zoomed during a trial", "hidden": "the page was covered or its tab left",
-                   "visible": "and came back"}
+    "display": "the window was resized or zoomed during a trial",
+    "hidden": "the page was covered or its tab left",
+    "visible": "and came back"}
 DETAILS = {"run_start": ("fullscreen", "utc_offset_min"), "trial_start": ("image_rect", "fullscreen"),
            "display": ("image_rect", "fullscreen")}
 
@@ -84,8 +88,8 @@ def as_event(row, names=None, classes=None) -> dict:
 def events_frame(events) -> pd.DataFrame:
     """Events (dicts of `COLUMNS`) as a frame in the order of run and time; `ValueError` for runs without a start and
     phases that do not follow each other."""
-    frame = pd.DataFrame(events, columns=list(COLUMNS)).astype(COLUMNS).sort_values(["run", "time_ms"], kind="stable",
-            ignore_index=True)
+    frame = pd.DataFrame(events, columns=list(COLUMNS)).astype(COLUMNS)
+    frame = frame.sort_values(["run", "time_ms"], kind="stable", ignore_index=True)
     headless = set(frame.run) - set(frame.run[frame.event == "run_start"])
     if headless: raise ValueError(f"run {min(headless)} has no run_start")
     for (run, trial), part in frame[frame.trial > 0].groupby(["run", "trial"]):
@@ -106,9 +110,9 @@ def read_events(path, names=None, classes=None) -> pd.DataFrame:
     except ValueError as error: raise ValueError(f"{path}: {error}") from None
 
 # %% ../../nbs/04e_study.ipynb #aee96c72
-TRIALS = ("run", "trial", "image", "label", "key", "response_ms", "label_ms", "blank_ms", "cross_ms", "second_blank_ms",
-          "longest_frame_ms",
-          "ignored", "interrupted", "image_on_epoch_ms")
+TRIALS = ("run", "trial", "image", "label", "key",                                          # what
+          "response_ms", "label_ms", "blank_ms", "cross_ms", "second_blank_ms",             # how long
+          "longest_frame_ms", "ignored", "interrupted", "image_on_epoch_ms")                # how well, and when
 
 def _trial(part) -> dict:
     "The row of `trials` for the events of one trial in one run."
@@ -116,8 +120,8 @@ def _trial(part) -> dict:
     at, answer = first.time_ms, first.loc["response"]
     gone = min(at[k] for k in ("advance", "response") if k in at)
     spans = dict(response_ms=(gone, "image_on"), label_ms=(at["response"], "image_on"),
-                 blank_ms=(at["cross_on"], "trial_start"),
-                 cross_ms=(at["cross_off"], "cross_on"), second_blank_ms=(at["image_on"], "cross_off"))
+                 blank_ms=(at["cross_on"], "trial_start"), cross_ms=(at["cross_off"], "cross_on"),
+                 second_blank_ms=(at["image_on"], "cross_off"))
     return dict(run=answer.run, trial=answer.trial, image=answer.image, label=answer.label, key=answer.key,
                 **{name: end - at[start] for name, (end, start) in spans.items()},
                 longest_frame_ms=part.longest_frame_ms.max(),
@@ -135,10 +139,10 @@ def trials(events) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=TRIALS)
 
 # %% ../../nbs/04e_study.ipynb #a1143cab
-MESSAGES = {"run_start": "annotator {annotator}", "trial_start": "trial_start {image}", "cross_on": "cross_on",
-            "cross_off": "cross_off", "image_on": "image_on {image}",
-            "response": "response {label}", "image_off": "image_off", "advance": "advance", "hidden": "hidden",
-            "visible": "visible", "stop": "stop", "run_end": "run_end"}
+MESSAGES = {"run_start": "annotator {annotator}", "trial_start": "trial_start {image}", "image_on": "image_on {image}",
+            "response": "response {label}"}
+MESSAGES |= {event: event for event in ("cross_on", "cross_off", "image_off", "advance", "hidden", "visible", "stop",
+                                        "run_end")}
 
 def _texts(events):
     """(event, text) of every message in `events` (dicts); `image_rect` comes before the trial, or at the event, that
@@ -150,9 +154,9 @@ def _texts(events):
         elif detail.get("fullscreen") and detail["image_rect"] != rect:
             rect = detail["image_rect"]
             yield e, "image_rect " + " ".join(f"{v:g}" for v in rect)
+        who = detail.get("annotator") or "unknown"
         if e["event"] in MESSAGES:
-            yield e, MESSAGES[e["event"]].format(image=e["image"], label=e["label"], annotator=detail.get("annotator")
-                                                 or "unknown")
+            yield e, MESSAGES[e["event"]].format(image=e["image"], label=e["label"], annotator=who)
 
 def messages(events) -> list:
     """PyTribe's MSG lines (without line ends) for `events`, a frame of events; warns of a run that was not in full
@@ -250,8 +254,8 @@ def checked_settings(names, classes, annotator, keys, blank_ms, cross_ms, square
     classes = check_names(classes, what="classes")
     if not classes: raise ValueError("no classes to choose from")
     return dict(names=names, classes=classes, keys=check_keys(keys, classes), annotator=str(annotator),
-                columns=list(COLUMNS),
-                blank_ms=float(blank_ms), cross_ms=float(cross_ms), square_px=int(square_px), background=background)
+                columns=list(COLUMNS), blank_ms=float(blank_ms), cross_ms=float(cross_ms), square_px=int(square_px),
+                background=background)
 
 # %% ../../nbs/04e_study.ipynb #f395afa5
 _SCRIPTS = ("clock", "stage", "log", "presses", "trial", "run", "prepare", "view")
@@ -274,25 +278,25 @@ class LabellingStudy(anywidget.AnyWidget):
     _settings = traitlets.Dict().tag(sync=True)
 
     def __init__(self, images, names=None, classes=EXPRESSIONS, seed=0, annotator="", keys=None, blank_ms=500,
-                 cross_ms=200, square_px=1200,
-                 background="#808080", events=None):
+                 cross_ms=200, square_px=1200, background="#808080", events=None):
         self._images, self._owner = check_images(images), None
         n = len(self._images)
-        names = check_names([f"{k:0{len(str(n - 1))}d}" for k in range(n)] if names is None else names, n)
+        if names is None: names = [f"{k:0{len(str(n - 1))}d}" for k in range(n)]
+        names = check_names(names, n)
         self._order = rng(seed, "labelling study").permutation(n)
         settings = checked_settings([names[k] for k in self._order], classes, annotator, keys, blank_ms, cross_ms,
                                     square_px, background)
-        self._log = ([] if events is None else read_events(events, settings["names"],
-                                                           settings["classes"]).to_dict("records"))
+        self._log = []
+        if events is not None:
+            self._log = read_events(events, settings["names"], settings["classes"]).to_dict("records")
         super().__init__(_settings=settings)
         self.on_msg(self._receive)
 
     def _receive(self, _, content, buffers):
         "Answer the browser; what goes wrong is told to the page, where a person sees it."
         try: reply, parts = _answer(self, content["kind"], content)
-        except Exception as error:
-            reply, parts = ({"error": str(error) if isinstance(error, ValueError)
-                             else f"{type(error).__name__}: {error}"}, [])
+        except ValueError as error: reply, parts = {"error": str(error)}, []
+        except Exception as error: reply, parts = {"error": f"{type(error).__name__}: {error}"}, []
         self.send({"id": content["id"], **reply}, parts)
 
     @property

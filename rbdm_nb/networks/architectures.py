@@ -5,6 +5,7 @@ __all__ = ['VGGFACE_MEAN_BGR', 'VGGFACE_BLOCKS', 'ARCHITECTURES', 'MINIMUM_SIZE'
            'preprocess', 'CountedDropout', 'keras_or', 'momentum_of', 'build', 'unsafe_to_train', 'check_trainable']
 
 # %% ../../nbs/02a_architectures.ipynb #c5317479
+import warnings
 import numpy as np, tensorflow as tf
 
 # %% ../../nbs/02a_architectures.ipynb #f9f7511f
@@ -86,6 +87,9 @@ def keras_or(momentum) -> float:
     except (TypeError, ValueError): number = -1
     if not 0 <= number < 1:
         raise ValueError(f"momentum must be keras (Keras's own) or a number in [0, 1), got {momentum!r}")
+    if number == 0:
+        warnings.warn("momentum 0: batch normalisation's moving averages keep no memory, they are those of the last "
+                      "batch; momentum keras is Keras's own (0.999 in MobileNetV2)")
     return number
 
 def momentum_of(momentum, architecture:str="MobileNetV2") -> float:

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 import numpy as np, tensorflow as tf
 from .architectures import ARCHITECTURES, build, keras_or, resize
-from ..corpora.datasets import (ALIASES, EXPRESSIONS, Corpus, class_index, is_drawn, load, read_options,
-                                      run_options)
+from ..corpora.datasets import (ALIASES, EXPRESSIONS, Corpus, class_index, is_drawn, load, name_of_corpus,
+                                      read_options, run_options)
 from ..reproducibility import file_digest, fingerprint
 from ..store import Store
 from .training import Trained, confusion_matrix, draw_confusion, fit, macro_f1, predict
@@ -332,8 +332,8 @@ class TrainerSettings:
 
     @property
     def corpus_name(self) -> str:
-        "Name of its corpus; a folder of pictures goes by the folder's name."
-        return Path(self.root).name if self.corpus == "folder" and self.root else self.corpus
+        "Name of its corpus; a folder of pictures goes by the folder's, an imitation is called so."
+        return name_of_corpus(self.corpus, self.root)
 
     @property
     def path(self) -> Path:

@@ -9,6 +9,7 @@ __all__ = ['SEVEN', 'called', 'majority_f1', 'draw_curves', 'draw_controls', 'dr
 import json, re
 from pathlib import Path
 import numpy as np, pandas as pd
+from ..corpora.datasets import folder_name, imitated
 from ..masking import CONTROLS, MASKS, look_of
 from ..networks.architectures import momentum_of
 from .statistics import Unanswered, by_seed, interval, names, points, remains, scores, settings_of, study
@@ -195,7 +196,7 @@ def folder_names(folder) -> dict:
         given = (record.get("made_from") or {}).get("parameters") or {}
         roots = {"corpus": given.get("data_root"), "trainer_corpus": given.get("trainer_root")}
         tags = [m[1] for name in record.get("outputs") or () if (m := re.fullmatch(r"tables/run_(.+)\.json", name))]
-        found |= {(tag, key): Path(root).name for tag in tags for key, root in roots.items() if root}
+        found |= {(tag, key): folder_name(root) for tag in tags for key, root in roots.items() if root}
     return found
 
 def stated(compared:dict, conditions:tuple, value, folders:dict=None) -> list:
@@ -260,6 +261,7 @@ def wanted(conditions:str, seeds:int) -> list:
 def lacking(records:list, p) -> list:
     "What `p` wants, as by `wanted`, that no record with the settings of `p` has."
     momentum = momentum_of(p.momentum, p.architecture)
-    same = lambda r: all(r[s] == getattr(p, s) for s in SETTINGS)
+    asked = {s: getattr(p, s) for s in SETTINGS} | dict(corpus=imitated(p.corpus, p.data_root))
+    same = lambda r: all(r[s] == asked[s] for s in SETTINGS)
     have = {r["tag"] for r in records if len(r["curve"]) == p.epochs and r["momentum"] == momentum and same(r)}
     return [w for w in wanted(p.conditions, p.seeds) if tag_of(*w, momentum, p.label) not in have]

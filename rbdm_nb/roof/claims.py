@@ -253,15 +253,20 @@ def differences(settings:dict, paper:dict, names=None) -> tuple:
     asked = [n for n in (paper if names is None else names) if settings.get(n) is not None and n in paper]
     return tuple(_setting_words(n, settings[n]) for n in asked if settings[n] != paper[n])
 
+def _found_words(found):
+    "The value `found` of a setting, in words."
+    return f"an {found}" if str(found).startswith("imitation of ") else _FOUND.get(found, found)
+
 def _unfit(claim, setting, names, value) -> str:
     "Why a `value` measured in this `setting` cannot settle `claim`; empty if it can."
     for key, wanted in claim.needs.items():
         found = setting.get(key)
         if str(found).casefold() == wanted.casefold(): continue
-        said = "nothing says that this was one" if found is None else f"this is {_FOUND.get(found, found)} ({value})"
+        said = "nothing says that this was one" if found is None else f"this is {_found_words(found)} ({value})"
         return f"needs {_NEEDED[key].format(wanted)}; {said}"
     used = [setting.get(key) for key in ("corpus", "trainer_corpus") if key in names]
-    return f"only measured on built-in faces ({value})" if BUILT_IN in used else ""
+    made_up = [c for c in used if c == BUILT_IN or str(c).startswith("imitation of ")]
+    return f"only measured on {_found_words(made_up[0])} ({value})" if made_up else ""
 
 # %% ../../nbs/92_claims.ipynb #b797d9c4
 @dataclass(frozen=True)
