@@ -1,4 +1,4 @@
-"""Two pairs' networks in a process of their own: pairs_run.py STORE EPOCHS [STOP] prints their fingerprints and curves."""
+"""Networks of two pairs in a process of their own: pairs_run.py STORE EPOCHS [STOP] prints fingerprints and curves."""
 import sys
 from rbdm_nb.corpora.datasets import load
 from rbdm_nb.humans.pairs import PairSettings, fit_pairs
