@@ -47,7 +47,8 @@ def invented(mask:str="none", switch_epoch:int=0, seed:int=0, gain:float=0., epo
                 condition=condition_name(mask, switch_epoch), mask=mask, switch_epoch=switch_epoch, momentum=momentum,
                 seed=seed, label=label, **dict.fromkeys(SETTINGS, "invented"), train_images=1000, valid_images=images,
                 classes=[f"class {k}" for k in range(8)], trainer=_invented_trainer(mask, label), curve=curve,
-                best_epoch=best + 1, confusion=counts, correct=correct, fusion=None, settings="invented", environment={})
+                best_epoch=best + 1, confusion=counts, correct=correct, fusion=None, settings="invented",
+                environment={})
 
 # %% ../../nbs/07c_records.ipynb #a353f224
 def right(record:dict) -> np.ndarray:

@@ -3,13 +3,13 @@
 # %% auto #0
 __all__ = ['LEVEL', 'called', 'listed', 'ranking', 'switch_sentences', 'speed', 'waiting_sentences', 'best_masked',
            'matrix_sentences', 'class_sentences', 'certainty_sentences', 'control_sentences', 'cost_sentences',
-           'fusion_sentences', 'momentum_sentences']
+           'fusion_sentences', 'momentum_sentences', 'digest']
 
 # %% ../../nbs/07d_words.ipynb #c002
 import numpy as np, pandas as pd
 from ..masking import MASKS
 from .records import names
-from .statistics import by_condition, remains, scores, waiting
+from .statistics import by_condition, comparisons, remains, scores, waiting
 
 # %% ../../nbs/07d_words.ipynb #c005
 LEVEL = 0.05     # p-values below it, after correction, are called differences
@@ -83,7 +83,9 @@ def best_masked(records:list) -> str:
 
 # %% ../../nbs/07d_words.ipynb #c015
 def matrix_sentences(counts:pd.DataFrame, name:str) -> list:
-    "What the condition `name` knows best and least, by recall; `counts`: true × predicted, classes without images aside."
+    """What the condition `name` knows best and least, by recall.
+
+    `counts`: true × predicted; a class without images is left aside."""
     counts = counts[counts.sum(axis=1) > 0]
     share = counts.div(counts.sum(axis=1), axis=0)
     recall = pd.Series({k: share.loc[k, k] for k in share.index})
@@ -175,6 +177,25 @@ def momentum_sentences(table:pd.DataFrame) -> list:
     for name, part in table.dropna(subset=["gain"]).groupby("condition", sort=False):
         if part.momentum.nunique() < 2: continue
         gains = [f"{t.gain:+.3f} with {t.momentum:g}" for t in part.itertuples()]
-        signs = "the same sign with all" if part.gain.gt(0).nunique() == 1 else "another sign with another momentum"
+        signs = "the same sign with each" if part.gain.gt(0).nunique() == 1 else "another sign with another momentum"
         found.append(f"{called(name)} against no mask, mean F1 on the way: {', '.join(gains)}; {signs}.")
     return found
+
+# %% ../../nbs/07d_words.ipynb #5390e6c4
+def _ahead(tests, measure, question, text):
+    "How many rows of `tests` of a `measure` and `question` are above 0, with `text`, and the highest of them."
+    part = tests[(tests.measure == measure) & (tests.question == question)].dropna(subset=["difference"])
+    if part.empty: return []
+    top = part.loc[part.difference.idxmax()]
+    return [f"{text}: {(part.difference > 0).sum()} of {len(part)}; furthest is {called(top.condition)} against "
+            f"{called(top.against)} ({top.difference:+.3f})."]
+
+def digest(records:list) -> list:
+    "What a study answers to the paper's questions, of the paper's own masks, in three sentences at most."
+    kept = [r for r in records if not r.get("label") or r["label"] == "untrained"]
+    tests = comparisons(kept)
+    masks = {r["name"] for r in kept if r["mask"] in (*MASKS,)[1:] and not r.get("label")}
+    tests = tests[tests.condition.isin(masks)]
+    return [*_ahead(tests, "early", "against no mask", "Masked conditions ahead of no mask up to the switch"),
+            *_ahead(tests, "best_f1", "against no mask", "Masked conditions with a higher best F1 than no mask"),
+            *_ahead(tests, "area", "against a control", "Comparisons in which a mask does better than its control")]
