@@ -175,8 +175,8 @@ def aligned(trainer, logits, classes, trainee) -> tuple:
     the order of `classes`, by name.
 
     Outputs that are no class here are left out, which makes the others' probabilities conditional on these; a class
-    that it does not know
-    has the logit 0 and is marked. `ValueError` where the names are not known, or fewer than two are shared."""
+    that it does not know has the logit 0 and is marked. `ValueError` where the names are not known, or fewer than two are
+    shared."""
     names = names_of(trainer, classes)
     if len(names) != logits.shape[1]:
         raise ValueError(f"the Trainer knows {logits.shape[1]} classes, the Trainee {len(classes)}; fusion needs "
@@ -187,11 +187,11 @@ def aligned(trainer, logits, classes, trainee) -> tuple:
                          f"have fewer than two in common; fusion needs them")
     mine, known = np.zeros((len(logits), len(classes)), logits.dtype), np.isin(np.arange(len(classes)), place)
     mine[:, place[place >= 0]] = logits[:, place >= 0]
-    left, lacking = [str(n) for n, k in zip(names, place) if k < 0], [c for c, k in zip(classes, known) if not k]
+    left = [str(n) for n, k in zip(names, place) if k < 0]
+    lacking = [c for c, k in zip(classes, known) if not k]
     if left or lacking:
-        print("fusion by name; " + "; ".join([*([f"no class here: {', '.join(left)}"] if left else []),
-                                              *([f"not known to the Trainer: {', '.join(lacking)}"] if lacking
-                                                else [])]))
+        told = {"no class here": left, "not known to the Trainer": lacking}
+        print("; ".join(["fusion by name", *(f"{what}: {', '.join(which)}" for what, which in told.items() if which)]))
     return mine, trainee, known
 
 def _fused(store, settings, run, valid):

@@ -57,7 +57,9 @@ def corpora(corpus:str, root:str="", *, limit:int=0, seed:int=0, domain:str="stu
     return train.subset(limit, seed), valid
 
 # %% ../../nbs/02_trainer.ipynb #6eb08746
-SCALINGS = {"minus1to1": lambda x: x/127.5 - 1, "0to1": lambda x: x/255, "0to255": lambda x: x,
+SCALINGS = {"minus1to1": lambda x: x/127.5 - 1,
+            "0to1": lambda x: x/255,
+            "0to255": lambda x: x,
             # each image: mean 0, standard deviation 1
             "standardised": lambda x: tf.image.per_image_standardization(x)}
 
@@ -69,28 +71,23 @@ def grey(images):
     x = np.asarray(images)
     if x.shape[-1] == 1: return x
     if x.dtype == np.uint8:
-        return ((x.astype("uint32") @ np.array([19595, 38470, 7471],
-                                               "uint32") + 0x8000) >> 16).astype("uint8")[..., None]
+        weighted = x.astype("uint32") @ np.array([19595, 38470, 7471], "uint32")     # 65,536 in all
+        return ((weighted + 0x8000) >> 16).astype("uint8")[..., None]
     return (x @ np.array([0.299, 0.587, 0.114], x.dtype))[..., None]
 
 # %% ../../nbs/02_trainer.ipynb #4dca05e9
 @dataclass
 class SavedModel:
     """A Keras model from the file `path` as Trainer; it has what later sections use of a `Trained`: `key`, `model()`
-    and `prepare`.
-
-    `scaling`: a name in SCALINGS or a function; `size`, `channels` of its input; `classes`: their names in the order of
-    its outputs,
-    None if they are not known; `trust`, `custom`: see `weights.open_model`; `leads`: the range that its first layers
-    expect, or None."""
+    and `prepare`."""
     path: Path
-    scaling: object
-    size: int
-    channels: int = 3
-    classes: tuple = None
-    trust: tuple = ()
-    custom: dict = field(default_factory=dict)
-    leads: str = None
+    scaling: object            # a name in SCALINGS, or a function of float32 images (n, size, size, channels)
+    size: int                  # side of its input in pixels
+    channels: int = 3          # of its input: 1 or 3
+    classes: tuple = None      # their names in the order of its outputs; None: not known
+    trust: tuple = ()          # see `weights.open_model`
+    custom: dict = field(default_factory=dict)     # likewise
+    leads: str = None          # name of the scaling that its first layers expect; None: they do not tell
     flexible: bool = False     # takes any size; `size` was asked for
 
     @property

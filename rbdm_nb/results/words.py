@@ -196,6 +196,7 @@ def digest(records:list) -> list:
     tests = comparisons(kept)
     masks = {r["name"] for r in kept if r["mask"] in (*MASKS,)[1:] and not r.get("label")}
     tests = tests[tests.condition.isin(masks)]
-    return [*_ahead(tests, "early", "against no mask", "Masked conditions ahead of no mask up to the switch"),
+    return [*_ahead(tests, "early", "against no mask", "Masked conditions ahead of no mask up to the switch, where "
+                     "switched ones and their twins do not differ yet"),
             *_ahead(tests, "best_f1", "against no mask", "Masked conditions with a higher best F1 than no mask"),
             *_ahead(tests, "area", "against a control", "Comparisons in which a mask does better than its control")]
