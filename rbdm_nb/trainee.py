@@ -141,6 +141,7 @@ def crossed_weights(labels, a, b, steps:int=21) -> np.ndarray:
     best = [tried[np.argmax([score(w, half == 1 - h) for w in tried])] for h in (0, 1)]
     return np.where(half == 0, *best)
 
+# %% ../nbs/06_trainee.ipynb #33307e0a
 def fusion(labels, trainer, trainee, known=None) -> list:
     """One dict (rule, weight, f1, accuracy) for each rule, from the logits of both on the same images (n, classes);
     `weight` is the Trainer's, mean of the halves.
@@ -170,13 +171,14 @@ def decisions(store:Store, model, corpus) -> np.ndarray:
             entry.finish(images=len(corpus))
     return np.load(entry.file("logits.npy"), allow_pickle=False)
 
+# %% ../nbs/06_trainee.ipynb #089d2da2
 def aligned(trainer, logits, classes, trainee) -> tuple:
     """(Trainer's logits (n, classes), the Trainee's, which of `classes` the Trainer knows): its outputs brought into
     the order of `classes`, by name.
 
     Outputs that are no class here are left out, which makes the others' probabilities conditional on these; a class
-    that it does not know has the logit 0 and is marked. `ValueError` where the names are not known, or fewer than two are
-    shared."""
+    that it does not know has the logit 0 and is marked. `ValueError` where the names are not known, or fewer than two
+    are shared."""
     names = names_of(trainer, classes)
     if len(names) != logits.shape[1]:
         raise ValueError(f"the Trainer knows {logits.shape[1]} classes, the Trainee {len(classes)}; fusion needs "
@@ -191,7 +193,8 @@ def aligned(trainer, logits, classes, trainee) -> tuple:
     lacking = [c for c, k in zip(classes, known) if not k]
     if left or lacking:
         told = {"no class here": left, "not known to the Trainer": lacking}
-        print("; ".join(["fusion by name", *(f"{what}: {', '.join(which)}" for what, which in told.items() if which)]))
+        told = [f"{what}: {', '.join(which)}" for what, which in told.items() if which]
+        print("; ".join(["fusion by name", *told]))
     return mine, trainee, known
 
 def _fused(store, settings, run, valid):
@@ -217,6 +220,7 @@ def _curve(run, valid, schedule):
                          f1=class_f1(valid.labels, predicted, len(valid.classes))))
     return rows
 
+# %% ../nbs/06_trainee.ipynb #ca8e3ad5
 def _about_trainer(condition, trainer, relevance, masks):
     "What the record says of the Trainer."
     if trainer is None: return None
@@ -306,6 +310,7 @@ def save_record(record:dict, p):
     "Write `record` to `<output>/tables/run_<tag>.json`."
     save_text(record_text(record), p, f"run_{record['tag']}.json")
 
+# %% ../nbs/06_trainee.ipynb #1cb2760b
 def records(folder) -> list:
     "The records of all runs in the output folder `folder`, by tag. `ValueError` names a file that is not one."
     found = []

@@ -39,6 +39,7 @@ def _opened(corpus, root, split, options, parameter):
             text += f"\nIn notebooks options are given as -p {parameter} \"on_bad=skip label_column=emotion\""
         raise type(error)(text) from None
 
+# %% ../../nbs/02_trainer.ipynb #09700266
 def corpora(corpus:str, root:str="", *, limit:int=0, seed:int=0, domain:str="studio", size:int=None,
             difficulty:float=1.,
             options="", parameter:str="options") -> tuple[Corpus, Corpus]:
@@ -137,6 +138,7 @@ def _takes(path, shape, size):
                             f"size, 1 or 3)")
     return (shape[1] or size), shape[3], not shape[1]
 
+# %% ../../nbs/02_trainer.ipynb #d3004716
 def saved_model(path, scaling="auto", classes=None, size:int=75, trust=(), custom_objects:dict=None) -> SavedModel:
     """The Keras model in the file `path` (.keras or .h5) as Trainer.
 
@@ -185,6 +187,7 @@ def matched(names, classes) -> np.ndarray:
                          f"of its outputs a name of its own")
     return found
 
+# %% ../../nbs/02_trainer.ipynb #0aa18235
 def names_of(trainer, classes) -> tuple:
     "Names of the Trainer's classes: its own, else those of the corpus, `classes`."
     return tuple(getattr(trainer, "classes", None) or classes)
@@ -198,6 +201,7 @@ def side(trainer) -> int:
     "Side in pixels of the Trainer's input, from the Trainer itself."
     return trainer.size if isinstance(trainer, SavedModel) else trainer.recipe["image_size"]
 
+# %% ../../nbs/02_trainer.ipynb #811ac0f0
 def best_order(labels, predicted, outputs:int, classes:int) -> tuple:
     """(class of each output that fits `labels` best, -1 for none; accuracy that such an order has, measured on the half
     of the images
@@ -234,6 +238,7 @@ def better_scaling(scores:dict) -> str:
     first, best = next(iter(scores)), max(scores, key=scores.get)
     return best if scores[best] >= scores[first] + FAR else None
 
+# %% ../../nbs/02_trainer.ipynb #def295d6
 def check_order(trainer, corpus, logits) -> str:
     """What to say if the Trainer's classes seem to stand in another order than they are taken in, by the labels of
     `corpus`; else None."""
@@ -274,6 +279,7 @@ def account(trainer, corpus, logits, name:str="Trainer") -> str:
                       "Is it fed what it was trained on (trainer_scaling, trainer_corpus)?")
     return f"{name} on {corpus.corpus} ({corpus.split}, {len(predicted):,} images): {how}; it says {said}"
 
+# %% ../../nbs/02_trainer.ipynb #24168df3
 def speak(trainer, corpus, logits, name:str="Trainer", sample:int=256):
     """Print `account`; for a `SavedModel` also look whether another scaling or order of classes would be better by
     far, and warn."""
@@ -295,6 +301,7 @@ def check_options(corpus:str, options="", parameter:str="options"):
     `parameter`."""
     if not isinstance(options, dict): read_options(options, corpus, parameter, _taken(corpus))
 
+# %% ../../nbs/02_trainer.ipynb #8251af2b
 @dataclass(frozen=True)
 class TrainerSettings:
     """What decides the Trainer; each field but the last two is a notebook's parameter `trainer_<field>`,
@@ -356,6 +363,7 @@ def _examples(settings, most=512):
     _, valid = replace(settings, limit=0).corpora()
     return valid.subset(min(most, len(valid)), settings.seed)
 
+# %% ../../nbs/02_trainer.ipynb #15a9d605
 def _checked(one, corpus, given, auto):
     """The `SavedModel` `one` as its labelled `corpus` shows it should be fed, its classes named; `ValueError` where
     they cannot be."""
@@ -384,6 +392,7 @@ def _checked(one, corpus, given, auto):
         warnings.warn(text)
     return one
 
+# %% ../../nbs/02_trainer.ipynb #f83d2ac9
 @lru_cache(maxsize=4)
 def _own(settings, digest):
     "The `SavedModel` of `settings`, whose file has this `digest`; kept, since several sections ask for it."
@@ -411,8 +420,6 @@ def trainer_from(store:Store, settings:TrainerSettings):
                epochs=settings.epochs, seed=settings.seed,
                bn_momentum=keras_or(settings.momentum), class_weights=settings.weights, augmented=settings.augment,
                desc=f"Trainer {settings.architecture} on {settings.corpus}")
-
-
 
 # %% ../../nbs/02_trainer.ipynb #e24bc268
 def are_expressions(classes) -> bool:

@@ -71,6 +71,7 @@ def _faults(record):
     elif not np.isclose(curve.val_accuracy[record["best_epoch"] - 1], np.trace(counts)/n):
         yield "val_accuracy of the best epoch does not agree with the confusion matrix"
 
+# %% ../../nbs/07c_records.ipynb #0a804396
 def checked(record:dict) -> dict:
     """`record` if it is whole and agrees with itself; else a `ValueError` that names its file, what is wrong and the
     remedy."""
@@ -205,6 +206,7 @@ def curves(records:list) -> pd.DataFrame:
     columns = "epoch images_seen loss val_loss val_f1 val_accuracy masked seconds weights".split()
     return pd.DataFrame(rows, columns=[*about, *columns])
 
+# %% ../../nbs/07c_records.ipynb #7b2088c4
 def _twins(a, b):
     "Whether `b` is the switched twin of `a`, which stays masked."
     same = all(a.get(k) == b.get(k) for k in ("mask", "label", "seed", "threads"))

@@ -57,6 +57,7 @@ def _draw_panel(axis, records, column, text, labels):
         axis.axhline(majority_f1(records[0]["confusion"]), color="grey", lw=1, zorder=0,
                      label="always the commonest class")
 
+# %% ../../nbs/07_results.ipynb #8dfa23ae
 def _height(axis, records, column):
     "Limits that a few stray epochs of a loss do not decide."
     values = np.concatenate([points(r["curve"], column)[1] for r in records])
@@ -76,6 +77,7 @@ def draw_curves(records:list):
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return fig
 
+# %% ../../nbs/07_results.ipynb #1ce669f2
 def _legend(axes):
     "Lines and their texts of all `axes`, each text once."
     shown = {text: line for axis in axes for line, text in zip(*axis.get_legend_handles_labels())}
