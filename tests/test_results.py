@@ -13,7 +13,7 @@ from rbdm_nb.results import statistics as m, results, words
 from rbdm_nb.results.records import checked, comparable, curves, invented, twins
 from rbdm_nb.parameters import declared
 from rbdm_nb.project import root
-from rbdm_nb.trainee import FIELDS, SETTINGS, condition_name, record_text, records as read_records
+from rbdm_nb.trainee import FIELDS, RUN_SETTINGS, condition_name, record_text, records as read_records
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 shares = st.floats(0, 1, allow_nan=False)
@@ -503,7 +503,7 @@ def test_wanted_and_lacking():
     for word in ("maen_switch9", "mean", "mean_switch", "mean_switch0", "none_switch9", "mean_switch-1"):
         with pytest.raises(ValueError, match="conditions: cannot read"): results.wanted(word, 1)
     p = SimpleNamespace(conditions="none mean_switch2", seeds=1, epochs=4, momentum=0.9, label="",
-                        **dict.fromkeys(SETTINGS, "invented"))
+                        **dict.fromkeys(RUN_SETTINGS, "invented"))
     named = [invented("none") | dict(tag="none_bn0.9_seed0")]
     assert results.lacking(named, p) == [("mean", 2, 0)]
     assert len(results.lacking([named[0] | dict(batch_size=1)],

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np, pandas as pd
 from ..masking import CONTROLS, MASKS
 from ..reproducibility import rng
-from ..trainee import SETTINGS, condition_name, missing
+from ..trainee import RUN_SETTINGS, condition_name, missing_fields
 from ..networks.training import confusion_matrix, macro_f1
 
 # %% ../../nbs/07c_records.ipynb #df716f66
@@ -45,8 +45,9 @@ def invented(mask:str="none", switch_epoch:int=0, seed:int=0, gain:float=0., epo
     correct = np.packbits(answers[best] == truth).tobytes().hex()
     return dict(tag=f"invented_{mask}_switch{switch_epoch}_{label}_bn{momentum:g}_seed{seed}",
                 condition=condition_name(mask, switch_epoch), mask=mask, switch_epoch=switch_epoch, momentum=momentum,
-                seed=seed, label=label, **dict.fromkeys(SETTINGS, "invented"), train_images=1000, valid_images=images,
-                classes=[f"class {k}" for k in range(8)], trainer=_invented_trainer(mask, label), curve=curve,
+                seed=seed, label=label, **dict.fromkeys(RUN_SETTINGS, "invented"), train_images=1000,
+                valid_images=images, classes=[f"class {k}" for k in range(8)],
+                trainer=_invented_trainer(mask, label), curve=curve,
                 best_epoch=best + 1, confusion=counts, correct=correct, fusion=None, settings="invented",
                 environment={})
 
@@ -75,7 +76,7 @@ def _faults(record):
 def checked(record:dict) -> dict:
     """`record` if it is whole and agrees with itself; else a `ValueError` that names its file, what is wrong and the
     remedy."""
-    try: wrong = [f"{f} is missing" for f in missing(record)] or list(_faults(record))
+    try: wrong = [f"{f} is missing" for f in missing_fields(record)] or list(_faults(record))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         wrong = [f"it cannot be read ({type(error).__name__}: {error})"]
     if wrong:
@@ -84,7 +85,7 @@ def checked(record:dict) -> dict:
     return record
 
 # %% ../../nbs/07c_records.ipynb #09c07af4
-_SAME = tuple(s for s in SETTINGS if s != "threads") + ("train_images", "valid_images", "classes")
+_SAME = tuple(s for s in RUN_SETTINGS if s != "threads") + ("train_images", "valid_images", "classes")
 
 def _suffix(record, switches):
     "What follows the condition of `record` in its name: the switch, if its mask has several `switches`, and its label."

@@ -13,7 +13,7 @@ from ..project import OKABE_ITO
 from .records import comparable, names
 from .statistics import Unanswered, by_seed, interval, majority_f1, points, settings_of
 from .words import called
-from ..trainee import SETTINGS, condition_name, tag_of
+from ..trainee import RUN_SETTINGS, condition_name, tag_of
 
 # %% ../../nbs/07_results.ipynb #daae694b
 _OTHERS = ("#8C564B", "p"), ("#5B3A8C", "h"), ("#7A7A00", "d")     # for labels that are not `untrained`
@@ -193,6 +193,6 @@ def wanted(conditions:str, seeds:int) -> list:
 def lacking(records:list, p) -> list:
     "What `p` wants, as by `wanted`, that no record with the settings of `p` has."
     momentum = momentum_of(p.momentum, p.architecture)
-    same = lambda r: all(r[s] == getattr(p, s) for s in SETTINGS)
+    same = lambda r: all(r[s] == getattr(p, s) for s in RUN_SETTINGS)
     have = {r["tag"] for r in records if len(r["curve"]) == p.epochs and r["momentum"] == momentum and same(r)}
     return [w for w in wanted(p.conditions, p.seeds) if tag_of(*w, momentum, p.label) not in have]
