@@ -83,6 +83,7 @@ def _imports(tree, here):
             found.update((a.asname or a.name, f"{source}.{a.name}") for a in node.names)
     return found
 
+# %% ../nbs/00d_code.ipynb #32a446b1
 def _uses(tree):
     "(Chains of names that `tree` loads, texts in it that name a module of the package.)"
     chains, inner, texts = set(), set(), set()
@@ -155,6 +156,7 @@ def handed_on(source) -> dict:
         for module, names in ast.literal_eval(node.value).items(): found.update(dict.fromkeys(names.split(), module))
     return found
 
+# %% ../nbs/00d_code.ipynb #bfcf5909
 class Package:
     "The code of a package as text: `sources` maps the names of its modules (`a`, or `a.b` in a folder) to their text."
     def __init__(self, sources):
@@ -249,6 +251,7 @@ def read_package(folder) -> Package:
     name = lambda f: ".".join(f.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
     return _package(tuple((name(f), f.read_text(encoding="utf-8")) for f in files))
 
+# %% ../nbs/00d_code.ipynb #47fe65d2
 def reached_by(sources, package:Package, also=()) -> dict:
     """Module -> digest of what of `package` the Python `sources` (a notebook's cells) reach, machinery included.
 
@@ -272,6 +275,7 @@ _CODE = read_package(Path(__file__).parent if "__file__" in globals()
                      else Path(inspect.getfile(__import__("rbdm_nb"))).parent)
 PUBLIC = _CODE.public   # name -> module of what `from rbdm_nb import …` gives
 
+# %% ../nbs/00d_code.ipynb #58689eae
 def _codes(code, prefix=""):
     "Qualified name -> code of the functions and methods in a compiled module."
     found = {}
@@ -319,6 +323,7 @@ def _constant(node, space):
         return {_constant(k, space): _constant(v, space) for k, v in zip(node.keys, node.values)}
     raise LookupError(type(node).__name__)
 
+# %% ../nbs/00d_code.ipynb #2710a579
 def _swapped(package, ref) -> list:
     "The live objects that are not what the text of `ref` makes: changed since the import, or put in its place."
     module = sys.modules.get(f"{LIBRARY}.{ref[0]}")
@@ -350,6 +355,7 @@ def _installed(name):
     if file is None: return name != "__main__" and name in sys.modules
     return "site-packages" in file or "dist-packages" in file or Path(file).is_relative_to(sysconfig.get_path("stdlib"))
 
+# %% ../nbs/00d_code.ipynb #1a000ad5
 def _names_used(function):
     "Dotted names that a function's instructions use: globals with what follows after a dot, and imports within it."
     todo, space = [function.__code__], function.__globals__
@@ -510,6 +516,7 @@ def reached(*things, without=()) -> list:
     "Names `module.name` of all that the version of `things` depends on; see `code_version`."
     return sorted(f"{module}.{name}" for module, name in _found(things, _CODE, without)[0] if name)
 
+# %% ../nbs/00d_code.ipynb #a78e485d
 def code_version(*things, without=()) -> str:
     """Twelve hex digits that change when code that `things` reach does.
 

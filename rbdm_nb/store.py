@@ -252,6 +252,7 @@ def resumable_array(entry:Entry, name:str, shape, dtype, chunk:int, compute, des
             bar.update(stop - start)
     return zarr.open_array(entry.path/f"{name}.zarr", mode="r")
 
+# %% ../nbs/00c_store.ipynb #ef5dd542
 def _fitting(rows, name, start, stop, shape):
     rows = np.asarray(rows)
     if rows.shape == (stop - start, *shape[1:]): return rows

@@ -1,6 +1,7 @@
 "The house: which module may import which, and what `import rbdm_nb` gives."
-import subprocess, sys
+import json, re, subprocess, sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import rbdm_nb
@@ -91,3 +92,30 @@ def test_a_notebook_that_takes_a_public_name_comes_after_the_one_that_makes_it(t
     known = notebooks()
     assert "03_relevance" in stands_on("from rbdm_nb import Explainer")
     assert stands_on("from rbdm_nb import Explainer") == stands_on("from rbdm_nb.explain.relevance import Explainer")
+
+
+# --- notebooks as pages
+
+NOTEBOOKS = sorted((REPOSITORY/"nbs").glob("*.ipynb"))
+LINK = re.compile(r"(!?)\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def linked(notebook):
+    "(cell, whether it is a picture, target) of each link in the Markdown of a notebook."
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    texts = {i: "".join(c["source"]) for i, c in enumerate(cells) if c["cell_type"] == "markdown"}
+    return [(i, mark == "!", target) for i, text in texts.items() for mark, target in LINK.findall(text)]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda f: f.stem)
+def test_links_of_a_notebook_lead_to_files_that_are_there(notebook):
+    here = [t.partition("#")[0] for _, _, t in linked(notebook) if "://" not in t and not t.startswith("#")]
+    assert not [t for t in here if not (notebook.parent/unquote(t)).is_file()]
+
+
+@pytest.mark.parametrize("notebook", [f for f in NOTEBOOKS if re.match(r"(0[0267][a-z]?|03[a-e]?|05)_", f.name)],
+                         ids=lambda f: f.stem)
+def test_a_notebook_opens_with_a_picture_and_its_neighbours(notebook):
+    first = [(picture, target) for i, picture, target in linked(notebook) if i < 3]
+    assert [t for picture, t in first if picture], "no picture within the first three cells"
+    assert [t for picture, t in first if not picture and t.endswith(".ipynb") and "/" not in t], "no neighbour"

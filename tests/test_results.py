@@ -9,10 +9,11 @@ import nbformat, numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score, recall_score
-from rbdm_nb.results import statistics as m, results
+from rbdm_nb.results import statistics as m, results, words
+from rbdm_nb.results.records import checked, comparable, curves, invented, twins
 from rbdm_nb.parameters import declared
 from rbdm_nb.project import root
-from rbdm_nb.trainee import FIELDS, record_text, records as read_records
+from rbdm_nb.trainee import FIELDS, RUN_SETTINGS, condition_name, record_text, records as read_records
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 shares = st.floats(0, 1, allow_nan=False)
@@ -23,15 +24,15 @@ def curve(values, step=100): return [dict(images_seen=step*(i + 1), val_f1=v) fo
 
 def set_of_runs():
     "Seven conditions, controls and an untrained Trainer; three seeds of some."
-    runs = [m.invented("none", 0, s) for s in range(3)]
+    runs = [invented("none", 0, s) for s in range(3)]
     for mask in ("negative", "mean", "perceptive", "random"):
-        runs += [m.invented(mask, 2, s, 0.05) for s in range(3)] + [m.invented(mask, 0, 0, 0.03)]
-    return runs + [m.invented("mean", 2, 0, 0.02, label="untrained"), m.invented("ellipse", 2, 0, 0.01)]
+        runs += [invented(mask, 2, s, 0.05) for s in range(3)] + [invented(mask, 0, 0, 0.03)]
+    return runs + [invented("mean", 2, 0, 0.02, label="untrained"), invented("ellipse", 2, 0, 0.01)]
 
 
 def steady(name, mask, switch, values, seed=0):
     "A run whose curve is given; the rest is invented."
-    base = m.invented(mask, switch, seed)
+    base = invented(mask, switch, seed)
     rows = [r | dict(val_f1=v) for r, v in zip(base["curve"], values)]
     return base | dict(name=name, curve=rows, best_epoch=int(np.argmax(values)) + 1)
 
@@ -132,8 +133,8 @@ def test_paired_test_and_interval_against_scipy(d):
 def test_paired_test_of_three_seeds_in_closed_form():
     d = np.array([0.01, 0.03, 0.08])
     t = d.mean()/(d.std(ddof=1)/np.sqrt(3))
-    assert (m.paired(d)["p"]
-            == pytest.approx(1 - t/np.sqrt(2 + t*t))), "Student's distribution with two degrees of freedom has this closed form"
+    # Student's distribution with two degrees of freedom in closed form
+    assert m.paired(d)["p"] == pytest.approx(1 - t/np.sqrt(2 + t*t))
 
 
 @pytest.mark.parametrize("d, p", [([0., 0., 0.], 1), ([0.5, 0.5], 0)])
@@ -207,7 +208,7 @@ def test_majority_f1_against_scikit_learn():
 def test_a_record_without_a_field_is_refused(field):
     broken = {k: v for k, v in RUNS[0].items() if k != field}
     with pytest.raises(ValueError, match=rf"run_.*\.json: {field} is missing; delete it and run 06_trainee"):
-        m.checked(broken)
+        checked(broken)
 
 
 def with_row(**change): return lambda r: dict(curve=[r["curve"][0] | change, *r["curve"][1:]])
@@ -234,7 +235,7 @@ def test_a_damaged_record_is_refused_with_file_and_remedy(change, words):
     record = RUNS[0] | change(RUNS[0])
     with pytest.raises(ValueError, match=rf"tables/run_{RUNS[0]['tag']}\.json: .*{words}.*; delete it and run "
                                          r"06_trainee"):
-        m.study([record], 0.9)
+        comparable([record], 0.9)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"tag": "x"}', "\x00\x01"])
@@ -245,27 +246,27 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, text):
 
 
 def test_records_that_differ_otherwise_are_left_out_and_named():
-    strange = m.invented("mean", 2, 7) | dict(batch_size=64)
-    kept, out = m.study([*RUNS, strange], 0.9)
+    strange = invented("mean", 2, 7) | dict(batch_size=64)
+    kept, out = comparable([*RUNS, strange], 0.9)
     assert len(kept) == len(RUNS) and out.values.tolist() == [[strange["tag"], "other batch_size: 64"]]
-    assert m.study(RUNS, 0.99)[0] == [] and m.study([r | dict(momentum=0.999) for r in RUNS], 0.999)[0] != []
+    assert comparable(RUNS, 0.99)[0] == [] and comparable([r | dict(momentum=0.999) for r in RUNS], 0.999)[0] != []
 
 
 def test_two_records_of_one_run_are_refused():
     with pytest.raises(ValueError, match="run_copy.json.* are both mean → none, seed 0"):
-        m.study([*RUNS, m.invented("mean", 2) | dict(tag="copy")], 0.9)
+        comparable([*RUNS, invented("mean", 2) | dict(tag="copy")], 0.9)
 
 
 # --- studies
 
 def tables(records):
-    runs, _ = m.study(records, 0.9)
-    return [m.curves(runs), m.scores(runs, (0.2, 0.4)), m.by_condition(m.scores(runs, (0.2, 0.4))), m.comparisons(runs),
+    runs, _ = comparable(records, 0.9)
+    return [curves(runs), m.scores(runs, (0.2, 0.4)), m.by_condition(m.scores(runs, (0.2, 0.4))), m.comparisons(runs),
             m.image_comparisons(runs), m.class_differences(runs), m.cost(runs, (0.2,)),
-            m.remains(runs), m.momenta(records), m.twins(runs)], words_of(runs)
+            m.remains(runs), m.momenta(records), twins(runs)], words_of(runs)
 
 
-def words_of(runs): return [results.speed(runs, (0.2, 0.4)), results.control_sentences(runs), results.best_masked(runs)]
+def words_of(runs): return [words.speed(runs, (0.2, 0.4)), words.control_sentences(runs), words.best_masked(runs)]
 
 
 def test_the_order_of_records_changes_nothing():
@@ -285,7 +286,7 @@ def test_a_study_may_be_small(records):
 
 
 def test_differences_are_taken_within_seeds():
-    runs, _ = m.study(RUNS, 0.9)
+    runs, _ = comparable(RUNS, 0.9)
     table, test = m.scores(runs), m.comparisons(runs)
     row = test[(test.condition == "mean → none") & (test.against == "none") & (test.measure == "best_f1")].iloc[0]
     by_hand = [table[(table.condition == n)].sort_values("seed").best_f1.to_numpy() for n in ("mean → none", "none")]
@@ -296,23 +297,23 @@ def test_differences_are_taken_within_seeds():
 
 
 def test_a_condition_against_itself_has_no_difference():
-    copy = [m.invented("none", 0, s) | dict(mask="mean", switch_epoch=2, condition="mean → none", tag=f"copy{s}")
+    copy = [invented("none", 0, s) | dict(mask="mean", switch_epoch=2, condition="mean → none", tag=f"copy{s}")
             for s in range(3)]
-    runs, _ = m.study([m.invented("none", 0, s) for s in range(3)] + copy, 0.9)
+    runs, _ = comparable([invented("none", 0, s) for s in range(3)] + copy, 0.9)
     assert (m.comparisons(runs).difference == 0).all() and (m.comparisons(runs).p == 1).all()
     assert (m.image_comparisons(runs).p == 1).all()
     assert (m.class_differences(runs).difference == 0).all()
 
 
 def test_labelled_runs_do_not_decide_what_the_study_is():
-    aside = [m.invented(mask, label="weighted") | dict(class_weights="balanced") for mask in ("none", "mean")]
-    kept, other = m.study([*aside, m.invented("none")], 0.9)
+    aside = [invented(mask, label="weighted") | dict(class_weights="balanced") for mask in ("none", "mean")]
+    kept, other = comparable([*aside, invented("none")], 0.9)
     assert [r["name"] for r in kept] == ["none"] and set(other.run) == {r["tag"] for r in aside}
-    assert len(m.study(aside, 0.9)[0]) == 2
+    assert len(comparable(aside, 0.9)[0]) == 2
 
 
 def test_gain_is_control_and_remainder():
-    left = m.remains(m.study(RUNS, 0.9)[0])
+    left = m.remains(comparable(RUNS, 0.9)[0])
     assert len(left) and (left.gain - left.control_gain).to_numpy() == pytest.approx(left.remains.to_numpy())
     assert ((left.share <= 1) | left.share.isna()).all() and left.share[left.gain <= 0].isna().all()
     assert {"random → none", "mean → none (untrained)", "ellipse → none"} <= set(left.control)
@@ -325,16 +326,16 @@ def test_gain_is_control_and_remainder():
 
 
 def test_cost_counts_what_a_mask_needs():
-    table = m.cost(m.study(RUNS, 0.9)[0], (0.05, 0.99)).set_index("condition")
+    table = m.cost(comparable(RUNS, 0.9)[0], (0.05, 0.99)).set_index("condition")
     assert table.loc["none", ["total", "trainer"]].tolist() == [40, 0]
     assert table.loc["mean", ["total", "trainer", "relevance", "masks"]].tolist() == [162, 100, 20, 2]
     assert (table["seconds_to_0.05"].drop("none") > 122).all() and np.isinf(table["seconds_to_0.99"]).all()
-    unknown = m.invented("mean", 2) | dict(trainer=dict(seconds=None, relevance_seconds=1, mask_seconds=1))
-    assert np.isnan(m.cost(m.study([unknown], 0.9)[0]).total[0]), "what is not known is not free"
+    unknown = invented("mean", 2) | dict(trainer=dict(seconds=None, relevance_seconds=1, mask_seconds=1))
+    assert np.isnan(m.cost(comparable([unknown], 0.9)[0]).total[0]), "what is not known is not free"
 
 
 def test_intervals_of_classes_over_seeds_or_images():
-    classes = m.class_differences(m.study(RUNS, 0.9)[0])
+    classes = m.class_differences(comparable(RUNS, 0.9)[0])
     over = {name: set(part.interval_over) for name, part in classes.groupby("condition")}
     assert over["mean"] == {"images"} and over["mean → none"] == {"seeds"}
     assert ((classes.low <= classes.difference) & (classes.difference <= classes.high)).all()
@@ -376,7 +377,7 @@ COUNTS = {"none": [[4, 6, 0], [0, 6, 4], [0, 0, 10]], "negative → none": [[8, 
 
 def ten(mask, switch, values, seed=0):
     "A run of ten epochs of 70,000 images, of which all is known."
-    condition = m.condition_name(mask, switch)
+    condition = condition_name(mask, switch)
     counts = COUNTS.get(condition, [[10, 0, 0], [0, 10, 0], [0, 0, 10]])
     truth, said = np.repeat(np.indices((3, 3)).reshape(2, 9), np.ravel(counts), axis=1)
     best, right = int(np.argmax(values)), float((truth == said).mean())
@@ -388,7 +389,7 @@ def ten(mask, switch, values, seed=0):
     if mask == "none": trainer = None
     fusion = [dict(rule=r, weight=w, f1=v, accuracy=v)
               for r, w, v in (("trainee", 0., .5), ("mean", .5, .7), ("mean", .7, .6))]
-    return m.invented(mask, switch, seed) | dict(
+    return invented(mask, switch, seed) | dict(
         trainer=trainer, curve=rows, best_epoch=best + 1, train_images=70_000, valid_images=30, fusion=fusion,
         classes=["fear", "contempt", "happy"], confusion=counts, batch_size=32, augment=True, class_weights="none",
         correct=np.packbits(truth == said).tobytes().hex())
@@ -471,15 +472,15 @@ def test_a_corpus_that_is_a_folder_goes_by_its_name(tmp_path):
 
 
 def test_images_are_told_as_they_were_seen():
-    sentences = results.speed(as_told(), (0.35,))
+    sentences = words.speed(as_told(), (0.35,))
     assert "mean reaches F1 0.35 after 1,500 images, no mask after 2,750 images (1.83 times as many)." in sentences
     assert any(s.startswith("perceptive reaches F1 0.35 never in these runs") for s in sentences)
 
 
 def test_every_condition_has_a_look_of_its_own():
-    runs, _ = m.study(RUNS + [m.invented("ellipse", 0), m.invented("other", 0), m.invented("other", 2),
-                              m.invented("mean", 2, 0, label="trainer_ferplus"),
-                              m.invented("mean", 2, 0, label="trainer_mobilenet")], 0.9)
+    runs, _ = comparable(RUNS + [invented("ellipse", 0), invented("other", 0), invented("other", 2),
+                              invented("mean", 2, 0, label="trainer_ferplus"),
+                              invented("mean", 2, 0, label="trainer_mobilenet")], 0.9)
     first = {r["name"]: r for r in reversed(runs)}
     looks = {n: (line["ls"], dots["marker"], dots["mfc"]) for n, r in first.items() for line,
              dots in [results._look(r, ["trainer_ferplus", "trainer_mobilenet"])]}
@@ -487,7 +488,7 @@ def test_every_condition_has_a_look_of_its_own():
 
 
 def test_figures_show_every_condition():
-    runs, _ = m.study(RUNS, 0.9)
+    runs, _ = comparable(RUNS, 0.9)
     fig = results.draw_curves([r for r in runs if r["mask"] in results.MASKS and not r["label"]])
     assert {t.get_text() for t in fig.legends[0].get_texts()} == {
         "no mask (3 seeds)", "negative", "negative → none (3 seeds)", "mean", "mean → none (3 seeds)", "perceptive",
@@ -502,8 +503,8 @@ def test_wanted_and_lacking():
     for word in ("maen_switch9", "mean", "mean_switch", "mean_switch0", "none_switch9", "mean_switch-1"):
         with pytest.raises(ValueError, match="conditions: cannot read"): results.wanted(word, 1)
     p = SimpleNamespace(conditions="none mean_switch2", seeds=1, epochs=4, momentum=0.9, label="", data_root="",
-                        **dict.fromkeys(m.SETTINGS, "invented"))
-    named = [m.invented("none") | dict(tag="none_bn0.9_seed0")]
+                        **dict.fromkeys(RUN_SETTINGS, "invented"))
+    named = [invented("none") | dict(tag="none_bn0.9_seed0")]
     assert results.lacking(named, p) == [("mean", 2, 0)]
     assert len(results.lacking([named[0] | dict(batch_size=1)],
                                p)) == len(results.lacking([named[0] | dict(curve=named[0]["curve"][:2])], p)) == 2
@@ -531,9 +532,10 @@ def test_the_study_is_made_of_whatever_there_is(tmp_path, records):
     missing = pd.read_csv(tmp_path/"tables"/"missing_bn0.9.csv")
     assert len(missing) == 7 - len({r["condition"] for r in records if r["mask"] in results.MASKS and not r["label"]})
     made = {f.name for f in (tmp_path/"tables").glob("*_bn0.9.csv")}
-    assert {f"{n}_bn0.9.csv"
-            for n in "curves table_runs table_conditions comparisons mcnemar controls cost fusion momenta classes "
-                     "twins missing".split()} <= made
+    wanted = ("curves table_runs table_conditions comparisons mcnemar controls cost fusion momenta classes twins "
+              "missing")
+    assert {f"{n}_bn0.9.csv" for n in wanted.split()} <= made
     figures = {f.name for f in (tmp_path/"figures").glob("*.png")}
-    assert ("fig10_curves_bn0.9.png" in figures) == bool(records) and ("fig12_confusion_bn0.9.png" in figures) == (len(records) > 1)
+    assert ("fig10_curves_bn0.9.png" in figures) == bool(records)
+    assert ("fig12_confusion_bn0.9.png" in figures) == (len(records) > 1)
     assert len(pd.read_csv(tmp_path/"tables"/"table_runs_bn0.9.csv")) == len(records)

@@ -67,6 +67,7 @@ def _path(graph, output):
         call = _source(graph, call.inputs[0], made)
     return path
 
+# %% ../../nbs/03e_cams.ipynb #d963066f
 def _tapped_call(graph, output, name=None):
     """The call whose output is pooled last, or that of the layer `name`; `ValueError` for none, and for one that is
     used twice."""
@@ -118,6 +119,7 @@ class _Tap:
             return y + self.delta
         step.run = run
 
+# %% ../../nbs/03e_cams.ipynb #89deb79e
 class CamExplainer(Explainer):
     """Class activation maps of `model`'s decisions by `method`, one of `CAMS` (Park and Wallraven 2021, section 5.3).
 

@@ -27,6 +27,7 @@ def _images(images):
     if bad: raise ValueError(f"images {bad[:5]} hold NaN or infinite values")
     return images
 
+# %% ../../nbs/03c_functions.ipynb #d616eea7
 def _scores(predict, images):
     "Scores (n, classes) float64 that `predict` gives; `ValueError` if they have another shape or are not finite."
     scores, want = (np.asarray(predict(images)),
@@ -100,6 +101,7 @@ def _windows(shape, window, stride):
     starts = lambda side: sorted({*range(0, side - window + 1, stride), side - window})
     return [(slice(y, y + window), slice(x, x + window)) for y in starts(shape[0]) for x in starts(shape[1])]
 
+# %% ../../nbs/03c_functions.ipynb #5de53d27
 def _occlusion(predict, image, target, tick, window, stride, fill, batch_size):
     "One image of `occlusion`: (map (H, W), scores (classes,))."
     windows, colour = _windows(image.shape[:2], window, stride), _fill(fill, image)
@@ -210,6 +212,7 @@ def _lime(predict, image, target, tick, samples, segments, seed, fill, batch_siz
     weight = dict(found.local_exp[chosen])
     return np.array([weight[k] for k in range(parts.max() + 1)])[parts], scores
 
+# %% ../../nbs/03c_functions.ipynb #583eb9b0
 def lime(predict, images, target=None, samples:int=500, segments=60, seed:int=0, fill=None,
          batch_size:int=64) -> np.ndarray:
     """Relevance (N, H, W) float32 of grey or RGB images for any `predict`: weight of a pixel's superpixel in a local
@@ -265,6 +268,7 @@ def function_maps(predict, corpus, store, method:str="rise", seed:int=0, batch_s
         if not entry.complete: _compute(entry, predict, corpus, method, settings)
     return _stored(entry)
 
+# %% ../../nbs/03c_functions.ipynb #68ffcbc1
 def _stored(entry): return Maps(*(entry.array(name) for name in Maps._fields[:2]), entry)
 
 def _compute(entry, predict, corpus, method, settings, rows=32):

@@ -94,6 +94,7 @@ def scale_and_shift(layer):
     t = -layer.moving_mean*s
     return s, t + layer.beta if layer.center else t
 
+# %% ../../nbs/03b_layers.ipynb #167f7d2d
 def kernels_of(layer):
     "(list of the kernels, bias or None) of a layer of kind kernel, as they are now, by name."
     first = "depthwise_kernel" if hasattr(layer, "depthwise_kernel") else "kernel"
@@ -157,6 +158,7 @@ class Piece(NamedTuple):
     dense: Callable     # dense(kernels): its kernel as that of a 2D convolution (kh, kw, inputs, outputs)
     patches: Callable   # patches(): options of `tf.image.extract_patches`
 
+# %% ../../nbs/03b_layers.ipynb #6ad32a93
 def pieces(layer, before=None, after=None, whole:bool=False) -> list:
     """The linear maps that follow each other in `layer`, normalisations `before` and `after` folded in; as one if
     `whole`."""
@@ -191,6 +193,7 @@ def is_relu(layer) -> bool:
     return (type(layer) is L.ReLU and not layer.negative_slope or type(layer) is not L.ReLU
             and activation(layer) in RELUS)
 
+# %% ../../nbs/03b_layers.ipynb #5cb1b158
 def operator(layer) -> str:
     """Name of the function that `layer` stands for where a network was written with operators; else empty.
 
@@ -253,6 +256,7 @@ def is_guided(layer) -> bool:
     "Whether guided backpropagation stops what is negative behind `layer`."
     return operator(layer) in ("relu", "relu6") or not operator(layer) and is_relu(layer)
 
+# %% ../../nbs/03b_layers.ipynb #3cc33437
 def _check_activation(layer, method, where):
     leaky = _is_leaky(layer)
     _refuse_leaky(layer, method, where)
@@ -387,6 +391,7 @@ def call_of(layer):
         return call(*inputs, **options)
     return forward
 
+# %% ../../nbs/03b_layers.ipynb #04aca659
 def _moved_bounds(layer, bounds):
     "Bounds of the output of `layer`, not of kind kernel, from the `bounds` of its inputs."
     sides = list(zip(*bounds))

@@ -62,6 +62,7 @@ def rank_accuracy(relevance, region) -> np.ndarray:
         return ((above & inside).sum() + (k - above.sum())*(equal & inside).sum()/equal.sum())/k
     return np.array([one(*pair) for pair in zip(r, inside)], "float64")
 
+# %% ../../nbs/03d_localisation.ipynb #395a98a2
 def pointing_game(relevance, region, tolerance:float=0) -> np.ndarray:
     """1 where a map's maximum lies inside its `region` or within `tolerance` pixels of it, else 0; (N, H, W) both ->
     (N,) (Zhang et al. 2018).
@@ -115,6 +116,7 @@ def _permute(layer, seed, number):
 
 def _mean(values): return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
+# %% ../../nbs/03d_localisation.ipynb #56ac8158
 def _rank_correlation(a, b):
     "Spearman's rank correlation of two maps, -1 to 1; nan if one of them is constant."
     if np.ptp(a) == 0 or np.ptp(b) == 0: return np.nan

@@ -134,8 +134,8 @@ def _proportional(rule, f, inputs, r, audit):
     z = f(inputs, None)
     quotient = r/away_from_zero(z, rule.shares[0].epsilon, rule.zero)
     if audit: audit(0., tf.reduce_sum(tf.where(z == 0., r, 0.)))
-    return [x*slope for x, slope in zip(inputs, _slopes(lambda x: f(x if len(inputs) > 1 else [x], None), inputs,
-                                                        quotient))]
+    slopes = _slopes(lambda x: f(x if len(inputs) > 1 else [x], None), inputs, quotient)
+    return [x*slope for x, slope in zip(inputs, slopes)]
 
 def _largest_summand(f, inputs, r):
     """`r` where an input contributes the most to `f(inputs)`, the first of equals; 0 elsewhere. Of one input: where
@@ -739,12 +739,13 @@ def _row(call, sums):
     "Row of the ledger for the layer of `call`, of its account's `sums`."
     arrives, hands_down, bias, lost = map(float, sums)
     rest = arrives - hands_down - bias - lost
-    dead, padding = (kind(call.layer) == "relu", "Padding" in type(call.layer).__name__
-                     or "Cropping" in type(call.layer).__name__)
-    return dict(layer=call.layer.name, type=type(call.layer).__name__, arrives=arrives, hands_down=hands_down,
-                bias=bias,
-                dead=lost + (rest if dead else 0.), padding=rest if padding else 0., other=0. if dead or padding
-                else rest)
+    name = type(call.layer).__name__
+    if kind(call.layer) == "relu": cause = "dead"
+    elif "Padding" in name or "Cropping" in name: cause = "padding"
+    else: cause = "other"
+    losses = dict(bias=bias, dead=lost, padding=0., other=0.)
+    losses[cause] += rest
+    return dict(layer=call.layer.name, type=name, arrives=arrives, hands_down=hands_down, **losses)
 
 # %% ../../nbs/03_relevance.ipynb #c889df14
 def ledger(explainer, images, target=None) -> pd.DataFrame:

@@ -87,8 +87,13 @@ def _products(terms, x, kernels, nonnegative, bounds):
         terms = [Term("all" if t.x == "+" else t.x, t.w, t.factor) for t in terms if t.x != "-"]
     if len(kernels) > 1: return [(t.factor*parts[t.x](x), [PARTS[t.w](k) for k in kernels]) for t in terms]
     names = list(dict.fromkeys(t.x for t in terms))
-    return [(parts[n](x), [tf.add_n([t.factor*PARTS[t.w](kernels[0]) if t.factor != 1 else PARTS[t.w](kernels[0])
-                                     for t in terms if t.x == n])]) for n in names]
+    kernel = lambda n: tf.add_n([_scaled_kernel(t, kernels[0]) for t in terms if t.x == n])
+    return [(parts[n](x), [kernel(n)]) for n in names]
+
+def _scaled_kernel(term, kernel):
+    "The part of `kernel` that `term` takes, times its factor."
+    part = PARTS[term.w](kernel)
+    return part if term.factor == 1 else term.factor*part
 
 def away_from_zero(z, epsilon, zero):
     "`z` as a denominator: `epsilon` further from 0 on its own side, exact zeros replaced by `zero`."
@@ -102,9 +107,12 @@ def propagate(rule, f, kernels, x, relevance, bias=None, nonnegative=False, boun
 
     `nonnegative`: `x` is known to have no negative values. `bounds`: (low, high) of `x`, for rules that ask for them.
     `audit(bias, dead)` is told the relevance that the bias took and that fell on outputs nothing contributes to."""
-    signs = f(x, kernels) + (0. if bias is None else bias) if any(s.outputs != "all" for s in rule.shares) else None
-    return tf.add_n([_share(s, rule.zero, f, kernels, x, _chosen(relevance, s, signs), bias, nonnegative, bounds,
-                            audit) for s in rule.shares])
+    signs = None
+    if any(s.outputs != "all" for s in rule.shares): signs = f(x, kernels) + (0. if bias is None else bias)
+    def given(share):
+        divided = _chosen(relevance, share, signs)
+        return _share(share, rule.zero, f, kernels, x, divided, bias, nonnegative, bounds, audit)
+    return tf.add_n([given(s) for s in rule.shares])
 
 def _chosen(relevance, share, signs):
     "The relevance that `share` divides."

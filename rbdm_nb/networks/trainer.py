@@ -39,6 +39,7 @@ def _opened(corpus, root, split, options, parameter):
             text += f"\nIn notebooks options are given as -p {parameter} \"on_bad=skip label_column=emotion\""
         raise type(error)(text) from None
 
+# %% ../../nbs/02_trainer.ipynb #09700266
 def corpora(corpus:str, root:str="", *, limit:int=0, seed:int=0, domain:str="studio", size:int=None,
             difficulty:float=1.,
             options="", parameter:str="options") -> tuple[Corpus, Corpus]:
@@ -57,7 +58,9 @@ def corpora(corpus:str, root:str="", *, limit:int=0, seed:int=0, domain:str="stu
     return train.subset(limit, seed), valid
 
 # %% ../../nbs/02_trainer.ipynb #6eb08746
-SCALINGS = {"minus1to1": lambda x: x/127.5 - 1, "0to1": lambda x: x/255, "0to255": lambda x: x,
+SCALINGS = {"minus1to1": lambda x: x/127.5 - 1,
+            "0to1": lambda x: x/255,
+            "0to255": lambda x: x,
             # each image: mean 0, standard deviation 1
             "standardised": lambda x: tf.image.per_image_standardization(x)}
 
@@ -69,28 +72,23 @@ def grey(images):
     x = np.asarray(images)
     if x.shape[-1] == 1: return x
     if x.dtype == np.uint8:
-        return ((x.astype("uint32") @ np.array([19595, 38470, 7471],
-                                               "uint32") + 0x8000) >> 16).astype("uint8")[..., None]
+        weighted = x.astype("uint32") @ np.array([19595, 38470, 7471], "uint32")     # 65,536 in all
+        return ((weighted + 0x8000) >> 16).astype("uint8")[..., None]
     return (x @ np.array([0.299, 0.587, 0.114], x.dtype))[..., None]
 
 # %% ../../nbs/02_trainer.ipynb #4dca05e9
 @dataclass
 class SavedModel:
     """A Keras model from the file `path` as Trainer; it has what later sections use of a `Trained`: `key`, `model()`
-    and `prepare`.
-
-    `scaling`: a name in SCALINGS or a function; `size`, `channels` of its input; `classes`: their names in the order of
-    its outputs,
-    None if they are not known; `trust`, `custom`: see `weights.open_model`; `leads`: the range that its first layers
-    expect, or None."""
+    and `prepare`."""
     path: Path
-    scaling: object
-    size: int
-    channels: int = 3
-    classes: tuple = None
-    trust: tuple = ()
-    custom: dict = field(default_factory=dict)
-    leads: str = None
+    scaling: object            # a name in SCALINGS, or a function of float32 images (n, size, size, channels)
+    size: int                  # side of its input in pixels
+    channels: int = 3          # of its input: 1 or 3
+    classes: tuple = None      # their names in the order of its outputs; None: not known
+    trust: tuple = ()          # see `weights.open_model`
+    custom: dict = field(default_factory=dict)     # likewise
+    leads: str = None          # name of the scaling that its first layers expect; None: they do not tell
     flexible: bool = False     # takes any size; `size` was asked for
 
     @property
@@ -140,6 +138,7 @@ def _takes(path, shape, size):
                             f"size, 1 or 3)")
     return (shape[1] or size), shape[3], not shape[1]
 
+# %% ../../nbs/02_trainer.ipynb #d3004716
 def saved_model(path, scaling="auto", classes=None, size:int=75, trust=(), custom_objects:dict=None) -> SavedModel:
     """The Keras model in the file `path` (.keras or .h5) as Trainer.
 
@@ -188,6 +187,7 @@ def matched(names, classes) -> np.ndarray:
                          f"of its outputs a name of its own")
     return found
 
+# %% ../../nbs/02_trainer.ipynb #0aa18235
 def names_of(trainer, classes) -> tuple:
     "Names of the Trainer's classes: its own, else those of the corpus, `classes`."
     return tuple(getattr(trainer, "classes", None) or classes)
@@ -201,6 +201,7 @@ def side(trainer) -> int:
     "Side in pixels of the Trainer's input, from the Trainer itself."
     return trainer.size if isinstance(trainer, SavedModel) else trainer.recipe["image_size"]
 
+# %% ../../nbs/02_trainer.ipynb #811ac0f0
 def best_order(labels, predicted, outputs:int, classes:int) -> tuple:
     """(class of each output that fits `labels` best, -1 for none; accuracy that such an order has, measured on the half
     of the images
@@ -237,6 +238,7 @@ def better_scaling(scores:dict) -> str:
     first, best = next(iter(scores)), max(scores, key=scores.get)
     return best if scores[best] >= scores[first] + FAR else None
 
+# %% ../../nbs/02_trainer.ipynb #def295d6
 def check_order(trainer, corpus, logits) -> str:
     """What to say if the Trainer's classes seem to stand in another order than they are taken in, by the labels of
     `corpus`; else None."""
@@ -277,6 +279,7 @@ def account(trainer, corpus, logits, name:str="Trainer") -> str:
                       "Is it fed what it was trained on (trainer_scaling, trainer_corpus)?")
     return f"{name} on {corpus.corpus} ({corpus.split}, {len(predicted):,} images): {how}; it says {said}"
 
+# %% ../../nbs/02_trainer.ipynb #24168df3
 def speak(trainer, corpus, logits, name:str="Trainer", sample:int=256):
     """Print `account`; for a `SavedModel` also look whether another scaling or order of classes would be better by
     far, and warn."""
@@ -298,6 +301,7 @@ def check_options(corpus:str, options="", parameter:str="options"):
     `parameter`."""
     if not isinstance(options, dict): read_options(options, corpus, parameter, _taken(corpus))
 
+# %% ../../nbs/02_trainer.ipynb #8251af2b
 @dataclass(frozen=True)
 class TrainerSettings:
     """What decides the Trainer; each field but the last two is a notebook's parameter `trainer_<field>`,
@@ -359,6 +363,7 @@ def _examples(settings, most=512):
     _, valid = replace(settings, limit=0).corpora()
     return valid.subset(min(most, len(valid)), settings.seed)
 
+# %% ../../nbs/02_trainer.ipynb #15a9d605
 def _checked(one, corpus, given, auto):
     """The `SavedModel` `one` as its labelled `corpus` shows it should be fed, its classes named; `ValueError` where
     they cannot be."""
@@ -387,6 +392,7 @@ def _checked(one, corpus, given, auto):
         warnings.warn(text)
     return one
 
+# %% ../../nbs/02_trainer.ipynb #f83d2ac9
 @lru_cache(maxsize=4)
 def _own(settings, digest):
     "The `SavedModel` of `settings`, whose file has this `digest`; kept, since several sections ask for it."
@@ -414,8 +420,6 @@ def trainer_from(store:Store, settings:TrainerSettings):
                epochs=settings.epochs, seed=settings.seed,
                bn_momentum=keras_or(settings.momentum), class_weights=settings.weights, augmented=settings.augment,
                desc=f"Trainer {settings.architecture} on {settings.corpus}")
-
-
 
 # %% ../../nbs/02_trainer.ipynb #e24bc268
 def are_expressions(classes) -> bool:

@@ -212,8 +212,8 @@ def learning_by(model, objective) -> tf.keras.Model:
 
 # %% ../../nbs/02b_training.ipynb #bc3e1818
 def _save_state(path, model):
-    state = {f"w{i:04}": v for i, v in enumerate(model.get_weights())} | {f"o{i:04}": np.asarray(v) for i,
-                                                                          v in enumerate(model.optimizer.variables)}
+    state = {f"w{i:04}": v for i, v in enumerate(model.get_weights())}
+    state |= {f"o{i:04}": np.asarray(v) for i, v in enumerate(model.optimizer.variables)}
     write_atomic(path, lambda file: _savez(file, state))
 
 def _savez(file, state):

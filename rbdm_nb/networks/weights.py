@@ -65,6 +65,7 @@ def _of_zip(path):
 
 def _text(value): return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
+# %% ../../nbs/02c_weights.ipynb #31714a27
 def _of_hdf5(path):
     "(configuration, version of Keras) of an HDF5 file."
     try:
@@ -110,6 +111,7 @@ _PLAIN = {"Sequential", "Functional", "Model", "InputLayer", "TensorShape", "Typ
 _OPERATIONS = {"TFOpLambda", "SlicingOpLambda"}
 _OWN = ("", "builtins", "keras", "tensorflow", "tf_keras")     # roots of modules that a configuration may name
 
+# %% ../../nbs/02c_weights.ipynb #16402607
 @lru_cache
 def _known_classes():
     "Names of Keras's classes that may stand in a configuration."
@@ -164,6 +166,7 @@ def _given(node, custom):
     if node.get("class_name") == "function": names = {str(node.get(k)) for k in ("config", "registered_name")}
     return any(n in custom or n.rsplit(">", 1)[-1] in custom for n in names)
 
+# %% ../../nbs/02c_weights.ipynb #a6197ea8
 def _fault(node, custom):
     """None for an object that may be opened, `code` for one that brings code along, `custom` for one whose class is
     not known."""
@@ -188,6 +191,7 @@ def _spoken(place, kind):
 
 def _is_trusted(place, trust): return bool(place) and any(name in trust for name in place[-1:])
 
+# %% ../../nbs/02c_weights.ipynb #631dfdfa
 def check_config(path, config:dict, trust=(), custom=()) -> bool:
     """Look at every object that the configuration of the model file `path` names; is there trusted code among them?
 
@@ -293,6 +297,7 @@ def _two_logits(model, last):
     both.set_weights([np.concatenate([-kernel, kernel], 1)/2, np.concatenate([-bias, bias])/2])
     return new
 
+# %% ../../nbs/02c_weights.ipynb #3fb27fc0
 def without_softmax(model):
     """`model`, the softmax (or sigmoid) at its end taken off, so that it outputs logits; one sigmoid output becomes
     two logits."""
@@ -341,6 +346,7 @@ def _range_of_operation(layer):
         return "0to255" if (values[0] if operation == "multiply" else 1/values[0]) < 0.1 else "0to1"
     return "0to255" if operation == "subtract" and values[0] > 2 else None
 
+# %% ../../nbs/02c_weights.ipynb #d45c2977
 def expected_range(model) -> str:
     """What `model`'s first layer of scaling expects: 0to255 or 0to1; None if the network has none before its first
     layer that learns."""

@@ -18,8 +18,10 @@ def operations(model) -> int:
     multiplication are two."""
     from tensorflow.python.profiler.model_analyzer import profile
     from tensorflow.python.profiler.option_builder import ProfileOptionBuilder
-    call = (tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec((1, *model.input_shape[1:]))))
-    return (profile(call.graph, options=ProfileOptionBuilder(ProfileOptionBuilder.float_operation()).with_empty_output().build()).total_float_ops)
+    image = tf.TensorSpec((1, *model.input_shape[1:]))
+    call = tf.function(lambda x: model(x, training=False)).get_concrete_function(image)
+    silent = ProfileOptionBuilder(ProfileOptionBuilder.float_operation()).with_empty_output().build()
+    return profile(call.graph, options=silent).total_float_ops
 
 def network_sizes() -> pd.DataFrame:
     """The paper's Trainer and Trainee with 1,000 and with 8 classes: columns network, classes, parameters, and
