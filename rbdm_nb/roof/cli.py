@@ -200,22 +200,17 @@ def claims(name, as_text):
     ones. What several studies measured stands side by side. Reads params/claims/*.yaml and what runs have left in
     outputs/NAME/claims/, computes nothing, and writes outputs/NAME/claims.json. Exit status: 0; 1 if a result
     contradicts a claim marked exact; 2 if a list of claims or NAME is not valid."""
-    from rbdm_nb.roof.claims import contradicted, evaluate, read_ledgers, sets, write
+    from rbdm_nb.roof.claims import as_json, contradicted, evaluate, lines, markdown, read_ledgers, sets, write
     ledgers, shown, wrong = read_ledgers(), [], []
+    text = dict(json=as_json, markdown=markdown).get(as_text, lambda *results: "\n".join(lines(*results)))
     for one in [_result_set(name)] if name else sets():
         results = evaluate(one, ledgers)
         write(one, results)
-        shown.append(_claims_text(one, results, as_text))
+        shown.append(text(one, results).rstrip("\n"))
         wrong += [f"{one}: {r.id} ({r.here}, {r.why})" for r in contradicted(results)]
     if not shown: raise ValueError("no set has results yet; rbdm run demo makes some")
     click.echo("[" + ",\n".join(shown) + "]" if as_text == "json" and not name else "\n\n".join(shown))
     if wrong: raise _Contradicted(f"claims marked exact are contradicted: {'; '.join(wrong)}")
-
-def _claims_text(name, results, kind):
-    "The `results` of the set `name`: as `json`, as `markdown`, or for a terminal."
-    from rbdm_nb.roof.claims import as_json, lines, markdown
-    if kind == "json": return as_json(name, results).rstrip("\n")
-    return markdown(name, results) if kind == "markdown" else "\n".join(lines(name, results))
 
 class _Contradicted(_Refused):
     "Results that contradict an exact claim."

@@ -8,12 +8,11 @@ __all__ = ['KINDS', 'SHOWN', 'cell', 'row', 'table', 'linked', 'rows_of', 'findi
 import csv, re
 from pathlib import Path
 from posixpath import normpath
-import jinja2
 from ..project import root, suggest
 from . import claims
 from .contents import clean, gather, look, many, missing, origins, places, results, sections
 from .pipeline import has_set, set_files
-from .report import description, link
+from .report import _environment, description, link
 
 # %% ../../nbs/94_readme.ipynb #c005
 def cell(text) -> str:
@@ -97,15 +96,11 @@ def _files(section) -> list:
     "[(kind, name)] of the figures and tables of a `section`, in their order."
     return [(kind, name) for kind in KINDS for name in getattr(section, kind)]
 
-def _made_by(origin, key) -> str:
-    "The name of the notebook that made what `key` names; empty if no record says."
-    return look(origin[key][0], "notebook", kind=str)
-
 def _beside(name) -> dict:
     "Label of a paper's figure -> [(kind, file, notebook)] of what the set `name` has of it."
     seen = gather(root()/"outputs"/name)
     origin = origins(seen)
-    about = lambda kind, n: (kind, getattr(seen, kind)[n].file, _made_by(origin, (kind, n)))
+    about = lambda kind, n: (kind, getattr(seen, kind)[n].file, look(origin[kind, n][0], "notebook", kind=str))
     return {s.part.label: [about(*key) for key in _files(s)] for s in sections(seen, origin)[0]}
 
 def _map_row(q, found) -> tuple:
@@ -157,7 +152,8 @@ def set_page(name:str) -> str:
     seen.claims = []    # verdicts have a part of their own
     labelled = [*((s.part.label, s) for s in paper), *(("", s) for _, s in beyond)]
     files = [_file_row(*key, label, seen, origin) for label, s in labelled for key in _files(s)]
-    return _environment().get_template("set.md").render(
+    # what is filled in was escaped for where it stands
+    return _environment("readme", escape=False).get_template("set.md").render(
         name=name, description=description(name), many=many, findings=findings(folder), files=files,
         claims=_verdicts(name, folder), notes=[*map(cell, missing(seen, paper, origin))],
         places=[_place_row(s, seen) for s in paper if s.figures or s.tables])
@@ -174,11 +170,6 @@ def _folder(name):
     if not name or not has_set(name) and not results(folder):
         raise ValueError(f"no set {name}{suggest(name, [*set_files(), *claims.sets()])}")
     return folder
-
-def _environment():
-    "Jinja for Markdown: what is filled in was escaped for where it stands."
-    return jinja2.Environment(loader=jinja2.PackageLoader("rbdm_nb", "assets/readme"), undefined=jinja2.StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)
 
 # %% ../../nbs/94_readme.ipynb #c021
 _LINK = re.compile(r"(?P<before>\]\(|src=\"|href=\")(?P<target>[^)\"\s]+)")
