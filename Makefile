@@ -37,7 +37,7 @@ clean: setup ## strip outputs and stray metadata from nbs/, write the parameter 
 	@$(BIN)/python .ci/parameters.py
 	@$(BIN)/jupyter nbconvert --log-level WARN --clear-output --inplace nbs/*.ipynb && $(BIN)/nbdev_clean
 
-readme: setup ## write README.md from nbs/index.ipynb
+readme: setup ## write README.md from nbs/index.ipynb, and outputs/<set>/README.md of the sets it shows
 	@$(BIN)/rbdm readme
 
 COMPILE = uv pip compile -q --refresh-package rbdm-nb $(UPGRADE) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \

@@ -517,17 +517,17 @@ def test_tables_in_markdown(project):
     assert "| claim | momentum 0.9 | momentum 0.99 |\n|---|---|---|\n| images kept | [3 ✓] | 4 ≠ |" in text
 
 
-def test_a_table_of_markdown_in_the_readme(project):
+def test_the_same_tables_are_on_the_page_of_the_set(project):
     small(project)
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T\n\n<!-- claims:demo -->\n\nend")])
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# T\n\n<!-- figures:demo -->\n\nend")])
     nbformat.write(nb, project/"nbs"/"index.ipynb")
     assert rbdm("readme").exit_code == 0 and rbdm("readme", "--check").exit_code == 0
-    text = (project/"README.md").read_text()
+    text = (project/"outputs"/"demo"/"README.md").read_text()
     assert rbdm("claims", "--set", "demo", "--markdown").stdout.strip() in text
     assert "| 4.2 | images kept | 35,488 images | 3 | reproduced |" in text
     shutil.rmtree(project/"outputs"/"demo"/"claims")
     assert rbdm("readme", "--check").exit_code == 1
-    nb.cells[0].source = "<!-- claims:other -->"
+    nb.cells[0].source = "<!-- figures:other -->"
     nbformat.write(nb, project/"nbs"/"index.ipynb")
     assert rbdm("readme").exit_code == 2
 

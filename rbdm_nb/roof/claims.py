@@ -364,26 +364,26 @@ def _texts(node, place, named):
     """Texts that a loop over the syntax `node` gives the variable at `place` of its target; None if not literal.
 
     `named`: name -> the value that the cell gives it."""
-    if isinstance(node, ast.Name) and node.id in named: node = named[node.id]
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("items", "keys"):
-        return _texts(node.func.value, 0, named)
-    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "dict": return [k.arg for k in node.keywords]
-    if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "zip": return _texts(node.args[place], 0, named)
-    if isinstance(node, ast.Dict): found = node.keys
-    elif isinstance(node, (ast.Tuple, ast.List, ast.Set)):
-        found = [e.elts[place] if isinstance(e, (ast.Tuple, ast.List)) else e for e in node.elts]
-    else: return None
+    match named.get(node.id, node) if isinstance(node, ast.Name) else node:
+        case ast.Call(func=ast.Attribute(value=inner, attr="items" | "keys")): return _texts(inner, 0, named)
+        case ast.Call(func=ast.Name(id="dict"), keywords=given): return [k.arg for k in given]
+        case ast.Call(func=ast.Name(id="zip"), args=given): return _texts(given[place], 0, named)
+        case ast.Dict(keys=found): pass
+        case ast.Tuple(elts=every) | ast.List(elts=every) | ast.Set(elts=every):
+            found = [e.elts[place] if isinstance(e, (ast.Tuple, ast.List)) else e for e in every]
+        case _: return None
     texts = [_literal(e) for e in found]
     return None if None in texts else texts
 
 def _ids(node, loops, named):
     "Texts that the first argument of `claim` after `p` can be; None if they do not stand in the cell."
-    if (text := _literal(node)) is not None: return [text]
-    if isinstance(node, ast.IfExp):
-        both = [_ids(n, loops, named) for n in (node.body, node.orelse)]
-        return None if None in both else sum(both, [])
-    if isinstance(node, ast.Name) and node.id in loops: return _texts(*loops[node.id], named)
-    return _ids(named[node.id], loops, named) if isinstance(node, ast.Name) and node.id in named else None
+    match node:
+        case ast.Constant(value=str(text)): return [text]
+        case ast.Name(id=name) if name in loops: return _texts(*loops[name], named)
+        case ast.Name(id=name) if name in named: return _ids(named[name], loops, named)
+        case ast.IfExp(body=a, orelse=b):
+            both = [_ids(n, loops, named) for n in (a, b)]
+            return None if None in both else sum(both, [])
 
 def _loops(tree) -> dict:
     "Name -> (what is looped over, place in the target), of the loops in `tree`."
@@ -399,8 +399,8 @@ def stated_in(source:str) -> list:
     try: tree = ast.parse(re.sub(r"(?m)^[%!].*$", "", source))
     except SyntaxError: return []
     loops, found = _loops(tree), []
-    assigned = [n for n in ast.walk(tree) if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
-    named = {n.targets[0].id: n.value for n in assigned}
+    assigned = [n for n in ast.walk(tree) if isinstance(n, ast.Assign)]
+    named = {n.targets[0].id: n.value for n in assigned if isinstance(n.targets[0], ast.Name)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or getattr(node.func, "id", "") != "claim": continue
         given = {k.arg: k.value for k in node.keywords}

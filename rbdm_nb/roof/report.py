@@ -120,9 +120,9 @@ def _summary(records) -> str:
     return (f"{many(len(records), 'run')} that took {took} altogether, of {many(len(revisions), 'revision')} of the "
             "code. A revision “and changes” had changes that were not committed.")
 
-def _environment():
-    "Jinja with escaping, for text that may hold anything."
-    return jinja2.Environment(loader=jinja2.PackageLoader("rbdm_nb", "assets/report"), autoescape=True,
+def _environment(part="report", escape=True):
+    "Jinja for the templates in `assets/<part>`; with `escape`, for text that may hold anything."
+    return jinja2.Environment(loader=jinja2.PackageLoader("rbdm_nb", f"assets/{part}"), autoescape=escape,
                               undefined=jinja2.StrictUndefined, finalize=clean, trim_blocks=True, lstrip_blocks=True)
 
 # %% ../../nbs/93_report.ipynb #9ef0f952
