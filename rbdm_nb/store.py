@@ -258,7 +258,7 @@ def _chunk_file(name, number, shape) -> str:
 
 # %% ../nbs/00c_store.ipynb #4a1bd0fe
 def _make(chunks, number, opened, compute) -> bool:
-    "Make chunk `number` of the arrays that are `opened`, unless it is done or another process is at it; whether it was."
+    "Make chunk `number` of the `opened` arrays, unless it is done or another process is at it; whether it was made."
     with chunks.claim(number) as mine:
         if not mine: return False
         flaw = chunks.flaw(number) if number in chunks.recorded() else None
