@@ -215,6 +215,8 @@ def test_a_failing_notebook_fails_as_here(project):
     (("resources: {memory: 500 MB}", "resources: {01_rows: {gpu: 1}}"), "a run asks for gpu=1, which no worker"),
     (("resources: {memory: 500 MB}", "resources: {01_row: {gpu: 1}}"),
      "demo.yaml:2: no notebook '01_row' in this set; did you mean '01_rows'"),
+    (("resources: {memory: 500 MB}", "together: [01_rows, 01_row]"),
+     "demo.yaml:2: no notebook '01_row' in this set; did you mean '01_rows'"),
     (("resources: {memory: 500 MB}", "resources: {memory: much}"),
      "demo.yaml:2: .*write a number or an amount such as 8 GB")])
 def test_what_no_worker_has_is_refused(project, change, message):
