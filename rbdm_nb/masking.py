@@ -232,10 +232,10 @@ def _kept(store, n, size, name, compute, chunk=1024, **key) -> Masks:
     `key`."""
     entry = store.entry("masks", mask=name, size=size, code=_code(name), **key)
     def packed(start, stop): return np.packbits(compute(start, stop).reshape(stop - start, -1), axis=1)
-    with entry.lock():
-        array = resumable_array(entry, "packed", (n, -(-size**2//8)), "uint8", chunk, packed, desc=f"{name} masks")
-        if not entry.complete: entry.finish(images=n)
-    return Masks(array[:], size, entry)
+    if not entry.complete:
+        resumable_array(entry, "packed", (n, -(-size**2//8)), "uint8", chunk, packed, desc=f"{name} masks")
+        entry.finish(images=n)
+    return Masks(entry.array("packed")[:], size, entry)
 
 # %% ../nbs/05_masking.ipynb #1a5f105c
 class _Sized:

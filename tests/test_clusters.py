@@ -4,9 +4,10 @@ import io, json, os, shutil, signal, socket, subprocess, sys, threading, time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 from rbdm_nb.roof.runner import run_set
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -29,6 +30,19 @@ with entry.lock():
         rows = resumable_array(entry, "rows", (10,), "int64", 1, compute)
         entry.finish()
 save_text(str(entry.array("rows")[:].tolist()), SimpleNamespace(output=output), f"rows_{n}.txt")
+"""
+# keeps twelve rows in the store, together with all runs that do so at the same time
+SHARED = """import numpy as np
+from rbdm_nb.store import Store, resumable_array
+shared = Store(f"{output}/store").entry("shared", what="maps")
+def make(start, stop):
+    with open("shared", "a") as f: f.write(f"{start} {os.getpid()}\\n")
+    time.sleep(0.3)
+    return np.arange(start, stop)**2
+if not shared.complete:
+    resumable_array(shared, "maps", (24,), "int64", 2, make)
+    shared.finish()
+save_text(str(shared.array("maps")[:].tolist()), SimpleNamespace(output=output), f"shared_{n}.txt")
 """
 
 
@@ -98,10 +112,78 @@ def test_a_killed_worker_loses_nothing_and_does_nothing_twice(project):
     assert len(rows(2)) == 10 and not list(Path("outputs/demo/notebooks").glob(".*"))
 
 
+def kill_at(seconds, which):
+    """Kill one of the workers, `seconds` after the first run has begun: that of the first or of the last run that has
+    begun by then."""
+    end = time.monotonic() + 100
+    while not list(Path().glob("began_*")):
+        if time.monotonic() > end: return
+        time.sleep(0.02)
+    time.sleep(seconds)
+    workers = [int(pid) for f in sorted(Path().glob("began_*")) for pid in f.read_text().split()]
+    try: os.kill(workers[which], signal.SIGKILL)
+    except ProcessLookupError: return
+    Path("killed").touch()
+
+
+SHARED_RESULT = str([i**2 for i in range(24)])
+MOMENTS = int(os.environ.get("RBDM_MOMENTS", 2))    # ten take about two minutes
+
+
+@pytest.mark.parametrize("moment", range(MOMENTS))
+def test_a_worker_killed_at_any_moment(project, moment):
+    write_notebook("01_rows", SAVE, SHARED, ROWS.replace("0.3", "0.1"))
+    draw, log = np.random.default_rng(moment), io.StringIO()
+    killer = threading.Thread(target=kill_at, args=(draw.uniform(0, 5), draw.choice([0, -1])))
+    killer.start()
+    outcomes = run_set("params/sets/demo.yaml", cluster="local", stream=log)
+    killer.join()
+    assert Path("killed").exists() and [o.status for o in outcomes] == ["done"]*3, log.getvalue()
+    assert results() == EXPECTED | {f"shared_{n}.txt": SHARED_RESULT for n in (1, 2, 3)}
+    made = [line.split()[0] for line in Path("shared").read_text().splitlines()]
+    again = log.getvalue().count("its worker was lost; begins again")
+    assert {*map(int, made)} == {*range(0, 24, 2)} and again <= 1
+    twice = len(made) - 12 + sum(len(rows(n)) - 10 for n in (1, 2, 3))
+    assert 0 <= twice <= again and all(len(set(rows(n))) == 10 for n in (1, 2, 3))    # the one it was in
+    assert [o.status for o in run_set("params/sets/demo.yaml", cluster="local")] == ["there"]*3
+
+
+@pytest.mark.parametrize("machines", [dict(jobs=2), dict(cluster="local")])
+def test_notebooks_that_work_together_share_an_array(project, machines):
+    "The second stands on the first, and does not wait for it; the third does."
+    write_notebook("01_rows", "#| default_exp rows", "#| export\nx = 1", SAVE, SHARED)
+    write_notebook("02_more", "if 0: from rbdm_nb.rows import x", SAVE, SHARED)
+    write_notebook("03_last", "if 0: from rbdm_nb.rows import x", SAVE)
+    Path("params/sets/demo.yaml").write_text("name: demo\ntogether: [01_rows, 02_more]\n"
+                                             "notebooks: {01_rows: {n: 1}, 02_more: {n: 2}, 03_last: {n: 3}}\n")
+    assert [o.status for o in run_set("params/sets/demo.yaml", **machines)] == ["done"]*3
+    starts, makers = zip(*(line.split() for line in Path("shared").read_text().splitlines()))
+    assert sorted(map(int, starts)) == list(range(0, 24, 2)) and len({*makers}) == 2
+    assert results() == {f"shared_{n}.txt": SHARED_RESULT for n in (1, 2)}
+    begun = {n: json.loads(Path(f"outputs/demo/provenance/{n}.json").read_text()) for n in ("01_rows", "03_last")}
+    assert begun["03_last"]["started"] >= begun["01_rows"]["started"]
+
+
+def test_a_running_scheduler_by_its_address(project):
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        code = "from rbdm_nb.roof.cli import main; main(prog_name='rbdm')"
+        run = [sys.executable, "-c", code, "run", "demo", "--cluster", cluster.scheduler_address]
+        there = subprocess.run(run, capture_output=True, text=True)
+        # resources are offered by nobody here, so nobody could take the runs
+        assert there.returncode and "memory=500000000, which no worker of tcp://" in there.stderr
+        path = Path("params/sets/demo.yaml")
+        path.write_text(path.read_text().replace("resources: {memory: 500 MB}\n", ""))
+        there = subprocess.run(run, capture_output=True, text=True)
+        assert there.returncode == 0 and results() == EXPECTED, there.stdout + there.stderr
+        assert "2 workers at tcp://" in there.stdout
+        assert len(cluster.scheduler_info["workers"]) == 2    # it goes on: it is not the runner's
+    gone = subprocess.run([*run[:-1], "tcp://127.0.0.1:1"], capture_output=True, text=True)
+    assert gone.returncode and "no Dask scheduler answers at tcp://127.0.0.1:1" in gone.stderr
+
+
 def test_a_stopped_runner_stops_its_workers(project):
     code = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rbdm_nb.roof.runner import "
-            "run_set; "
-            "run_set('params/sets/demo.yaml', cluster='local')")
+            "run_set; run_set('params/sets/demo.yaml', cluster='local')")
     runner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               start_new_session=True)
     end = time.monotonic() + 100
@@ -132,6 +214,8 @@ def test_a_failing_notebook_fails_as_here(project):
      "a run asks for memory=2000000000, which no worker of .*local.yaml has"),
     (("resources: {memory: 500 MB}", "resources: {01_rows: {gpu: 1}}"), "a run asks for gpu=1, which no worker"),
     (("resources: {memory: 500 MB}", "resources: {01_row: {gpu: 1}}"),
+     "demo.yaml:2: no notebook '01_row' in this set; did you mean '01_rows'"),
+    (("resources: {memory: 500 MB}", "together: [01_rows, 01_row]"),
      "demo.yaml:2: no notebook '01_row' in this set; did you mean '01_rows'"),
     (("resources: {memory: 500 MB}", "resources: {memory: much}"),
      "demo.yaml:2: .*write a number or an amount such as 8 GB")])

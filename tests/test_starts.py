@@ -1,10 +1,12 @@
 """Starts that do not depend on a constant in the logits; images whose explained value is not positive are counted
 and told."""
-import warnings
+import os, shutil, signal, subprocess, sys, time, warnings
+from pathlib import Path
 import numpy as np, pytest, tensorflow as tf
 from lrp_reference import Reference
 from rbdm_nb.corpora.datasets import load
 from rbdm_nb.masking import CONTROLS, MASKS, corpus_masks, make_mask, mean_mask, negative_mask, perceptive_mask
+from rbdm_nb.explain import relevance
 from rbdm_nb.explain.relevance import METHODS, STARTS, Explainer, empty_maps, layer_maps, maps
 from rbdm_nb.explain.rules import integrated_gradients
 from rbdm_nb.store import Store
@@ -244,3 +246,74 @@ def test_empty_maps_in_parts():
     r = np.random.default_rng(0).integers(0, 2, (23, 2, 1))
     np.testing.assert_array_equal(empty_maps(r, rows=4), ~r.any((1, 2)))
     assert not len(empty_maps(np.zeros((0, 3, 3))))
+
+
+# --- maps that several processes make ------------------------------------------------------------------------------
+
+MAKE = """
+import os, sys, time
+from pathlib import Path
+from test_starts import images, network
+from rbdm_nb.reproducibility import deterministic
+deterministic(0, threads=1)
+from rbdm_nb.corpora.datasets import load
+from rbdm_nb.explain.relevance import maps
+from rbdm_nb.store import Store
+folder, processes = Path(sys.argv[1]), int(sys.argv[2])
+corpus, model = load("synthetic", n=1200, image_size=20, domain="studio", seed=0), network()
+(folder/f"ready_{os.getpid()}").touch()
+while len(list(folder.glob("ready_*"))) < processes: time.sleep(0.02)
+def prepare(x):
+    time.sleep(0.02)
+    if len(x) > 1: (folder/f"worked_{os.getpid()}").touch()
+    return x[:, ::2, ::2].astype("float32")/127.5 - 1
+kept = maps(model, corpus, prepare, Store(folder/"store"), batch_size=32, start="over_mean", trainer="tiny")
+print(kept.entry.key)
+"""
+
+
+def begin(folder, processes, *before):
+    "A process that makes maps in the store in `folder`, with so many; its library is looked for `before` elsewhere."
+    path = os.pathsep.join([*map(str, before), str(Path(__file__).parent), *sys.path])
+    return subprocess.Popen([sys.executable, "-c", MAKE, str(folder), str(processes)], stdout=subprocess.PIPE,
+                            env=dict(os.environ, PYTHONPATH=path), text=True, cwd=folder)
+
+
+def key(process): return process.communicate(timeout=120)[0].split()[-1]
+
+
+def chunks(folder):
+    "Bytes of the chunks of maps and logits in the store in `folder`."
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in folder.glob("store/maps/*/*.zarr/c/**/*")
+            if f.is_file()}
+
+
+def made_by(folder, processes, kill=False):
+    "What so many processes make; with `kill`, the first dies in its first chunk."
+    folder.mkdir()
+    started = [begin(folder, processes) for _ in range(processes)]
+    if kill:
+        while not (folder/f"worked_{started[0].pid}").exists() and started[0].poll() is None: time.sleep(0.02)
+        started[0].send_signal(signal.SIGKILL)
+        assert started.pop(0).wait(60) == -signal.SIGKILL
+    assert len(set(map(key, started))) == 1 and len(list(folder.glob("worked_*"))) == processes
+    assert len(chunks(folder)) == 10    # five of each
+    return chunks(folder)
+
+
+def test_maps_have_the_same_bits_however_many_processes_make_them(tmp_path):
+    one = made_by(tmp_path/"one", 1)
+    assert made_by(tmp_path/"two", 2) == one and made_by(tmp_path/"three", 3) == one
+    assert made_by(tmp_path/"killed", 2, kill=True) == one
+
+
+def test_clones_with_different_code_do_not_mix(tmp_path):
+    "Both ask at the same time, in one store; what decides a map differs: the step of a chunk."
+    other = tmp_path/"clone"/"rbdm_nb"
+    shutil.copytree(Path(relevance.__file__).parents[1], other, ignore=shutil.ignore_patterns("__pycache__"))
+    file = other/"explain"/"relevance.py"
+    assert file.read_text().count("start, rows=256)") == 1
+    file.write_text(file.read_text().replace("start, rows=256)", "start, rows=512)"))
+    keys = list(map(key, [begin(tmp_path, 2), begin(tmp_path, 2, other.parent)]))
+    assert keys[0] != keys[1]
+    assert {k: len([n for n in chunks(tmp_path) if k in n]) for k in keys} == {keys[0]: 10, keys[1]: 6}

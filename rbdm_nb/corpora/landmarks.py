@@ -115,12 +115,12 @@ def kept(corpus, store, tries=TRIES, chunk=256):
     version = importlib.metadata.version("mediapipe") if installed() else None
     entry = store.entry("landmarks", corpus=corpus.digest, tries=tries, mesh=MESH, mediapipe=version,
                         code=code_version("rbdm_nb.corpora.landmarks.points_of"))
-    with entry.lock():
+    if not entry.complete:
         compute = lambda start, stop: points_of(corpus.images[start:stop], tries)
         points = resumable_array(entry, "points", (len(corpus), 68, 2), "float32", chunk, compute,
                                  desc=f"landmarks of {corpus.corpus}")[:]
-        if not entry.complete: entry.finish(images=len(corpus), found=int(np.isfinite(points).all((1, 2)).sum()))
-    return points
+        entry.finish(images=len(corpus), found=int(np.isfinite(points).all((1, 2)).sum()))
+    return entry.array("points")[:]
 
 def with_landmarks(corpus, store, missing="nan", tries=TRIES):
     """`corpus` with `extras["landmarks"]` (N, 68, 2) float32; as it is if it has some. `missing`: what becomes of

@@ -264,8 +264,7 @@ def function_maps(predict, corpus, store, method:str="rise", seed:int=0, batch_s
     plain = {n: getattr(v, "__name__", v) if callable(v) else v for n, v in settings.items()}
     entry = store.entry("maps", method=method, options=plain, corpus=corpus.digest, numerics=numerics(),
                         code=_version(method), **key)
-    with entry.lock():
-        if not entry.complete: _compute(entry, predict, corpus, method, settings)
+    if not entry.complete: _compute(entry, predict, corpus, method, settings)
     return _stored(entry)
 
 # %% ../../nbs/03c_functions.ipynb #68ffcbc1
@@ -341,12 +340,12 @@ def combined_maps(store, maps, how:str="mean", weights=None, size:int=None, rows
                         corpus=maps[0].entry.inputs["corpus"], code=code)
     at_size = lambda r: r if size is None else resize_relevance(r, size)
     classes = np.arange(maps[0].predictions.shape[1])
-    with entry.lock():
+    if not entry.complete:
         resumable_array(entry, "relevance", (n, *((size, size) if size else shapes.pop())), "float32", rows,
                         lambda i, j: combine([at_size(m.relevance[i:j]) for m in maps], how, w),
                         desc=f"{how} of {len(maps)} Trainers' maps")
         resumable_array(entry, "predictions", (n, len(classes)), "float32", rows,
                         lambda i, j: sum(k*(m.predictions[i:j].argmax(1)[:, None] == classes) for k, m in zip(w, maps)),
                         desc="votes")
-        if not entry.complete: entry.finish(images=n)
+        entry.finish(images=n)
     return _stored(entry)

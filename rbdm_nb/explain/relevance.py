@@ -808,6 +808,7 @@ def maps(model, corpus, prepare, store, method="deep_taylor", batch_size:int=32,
     """Relevance maps of all images of `corpus`, out of `store`; missing ones are computed by `Explainer(model, method,
     start=start)`.
 
+    Processes that ask for the same maps at the same time make them together, chunk by chunk (see `resumable_array`).
     `model`: the Keras model, or a function without arguments that gives it and is called only if maps are missing.
     `prepare`: uint8 images (n, h, w, c) -> float32 model input (n, H, W, C). `key`: what identifies both, as
     `trainer=run.key`; the method, the start, the corpus's digest, batch size and numerics are added. The entry's `meta`
@@ -818,10 +819,8 @@ def maps(model, corpus, prepare, store, method="deep_taylor", batch_size:int=32,
     if not len(corpus): raise ValueError(f"{corpus.corpus} ({corpus.split}) holds no images to explain")
     entry = store.entry("maps", method=repr(method_of(method)), start=start, corpus=corpus.digest,
                         batch_size=batch_size, numerics=numerics(), code=_version(method), **key)
-    with entry.lock():
-        if not entry.complete:
-            _fill(entry, model if isinstance(model, keras.Model) else model(), corpus, prepare, method, batch_size,
-                  start)
+    if not entry.complete:
+        _fill(entry, model if isinstance(model, keras.Model) else model(), corpus, prepare, method, batch_size, start)
     _say_empty(entry, f"{corpus.corpus} ({corpus.split})")
     return Maps(*(entry.array(name) for name in Maps._fields[:2]), entry)
 

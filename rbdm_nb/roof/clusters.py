@@ -65,7 +65,8 @@ def read_cluster(path) -> Cluster:
         first = error.errors()[0]
         last = str(first["loc"][-1]) if first["loc"] else ""
         unknown = suggest(last, Cluster.model_fields) if first["type"] == "extra_forbidden" else ""
-        raise ValueError(f"{path}:{yaml_line(tree, first['loc'])}: {last or 'cluster'}: {first['msg']}{unknown}") from None
+        line, what = yaml_line(tree, first["loc"]), last or "cluster"
+        raise ValueError(f"{path}:{line}: {what}: {first['msg']}{unknown}") from None
 
 # %% ../../nbs/91a_clusters.ipynb #a76d5e64
 def cluster_of(given:str):
@@ -75,8 +76,7 @@ def cluster_of(given:str):
     path = Path(given) if Path(given).is_file() else known.get(given)
     if path: return None, path
     raise ValueError(f"no cluster {given}{suggest(given, known)}; give a file such as clusters/slurm.yaml, or the "
-                     "address of a "
-                     "Dask scheduler such as tcp://host:8786")
+                     "address of a Dask scheduler such as tcp://host:8786")
 
 # %% ../../nbs/91a_clusters.ipynb #b253cc75
 def _dask():
@@ -84,7 +84,8 @@ def _dask():
     try:
         with _deaf(): import distributed, dask_jobqueue, logging    # dask_jobqueue has Ctrl-C end the process
     except ImportError as error:
-        raise ValueError(f"{error}: for --cluster install the extra `cluster`: .venv/bin/pip install -e '.[cluster]'") from None
+        raise ValueError(f"{error}: for --cluster install the extra `cluster`: "
+                         ".venv/bin/pip install -e '.[cluster]'") from None
     for name in ("distributed", "tornado"): logging.getLogger(name).setLevel(logging.CRITICAL)
     return dict(distributed=distributed, dask_jobqueue=dask_jobqueue)
 
@@ -116,8 +117,7 @@ def _start(spec:Cluster, path, library):
     does not take."""
     module, name = KINDS[spec.kind].split(":")
     make, options = getattr(_dask()[module], name), _options(spec, library)
-    try:
-        cluster = make(**options)
+    try: cluster = make(**options)
     except (TypeError, ValueError) as error: raise ValueError(f"{path}: options of {name}: {error}") from None
     if spec.kind != "local": cluster.scale(jobs=spec.workers)
     return cluster

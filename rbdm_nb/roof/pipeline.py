@@ -183,6 +183,7 @@ class ParameterSet(BaseModel):
     timeout: Annotated[float, Field(gt=0)] = 86400
     device: Device = "auto"
     resources: Amounts = {}
+    together: list[str] = []
     shared: Values = {}
     notebooks: Annotated[dict[str, Annotated[Annotated[list[Values], Field(min_length=1)],
                                              BeforeValidator(_list_of_runs)]], Field(min_length=1)]
@@ -228,7 +229,8 @@ def yaml_tree(path, holds:str):
     try: tree, content = yaml.compose(text, _LOADER), yaml.load(text, _LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise ValueError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {getattr(error, 'problem', error)}") from None
+        line, why = mark.line + 1 if mark else 1, getattr(error, "problem", error)
+        raise ValueError(f"{path}:{line}: not YAML: {why}") from None
     if tree is None: raise ValueError(f"{path}:1: empty; {holds}")
     if double := _twice(tree): raise ValueError(f"{path}:{double[1]}: key {double[0]!r} is given twice; keep one")
     return tree, content
@@ -269,15 +271,15 @@ def read_set(path, known:dict=None) -> ParameterSet:
         raise ValueError(f"{at('name')}: name is {params.name!r}, but the file is {Path(path).name}; they must agree")
     for name in params.notebooks:
         if name not in known: raise ValueError(f"{at('notebooks', name)}: no notebook {name!r}{suggest(name, known)}")
-    for name, asked in params.resources.items():
-        if isinstance(asked, dict) and name not in params.notebooks:
-            raise ValueError(f"{at('resources', name)}: no notebook {name!r} in this "
-                             f"set{suggest(name, params.notebooks)}")
+    own = [name for name, asked in params.resources.items() if isinstance(asked, dict)]
+    for key, name in [*(("resources", n) for n in own), *(("together", n) for n in params.together)]:
+        if name in params.notebooks: continue
+        raise ValueError(f"{at(key, name)}: no notebook {name!r} in this set{suggest(name, params.notebooks)}")
     _shared(params.shared, {n: known[n].parameters for n in params.notebooks}, _place_of(path, tree, "shared"), output)
     for name, runs in params.notebooks.items():
-        runs[:] = [_own(values, known[name].parameters, _place_of(path, tree, "notebooks", name, i), output) for i,
-                   values in enumerate(runs)]
         for i, values in enumerate(runs):
+            place = _place_of(path, tree, "notebooks", name, i)
+            runs[i] = values = _own(values, known[name].parameters, place, output)
             if values in runs[:i]:
                 raise ValueError(f"{at('notebooks', name, i)}: the same run of {name} is listed twice; remove one")
     return params

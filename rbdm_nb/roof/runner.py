@@ -29,7 +29,8 @@ def _words(inner):
     if not inner.get("total") and not inner.get("n"): return inner.get("desc") or ""
     rate = inner.get("rate") or 0
     pace = f", {rate:.1f}/s" if rate >= 1 else f", {1/rate:.1f} s each" if rate else ""
-    return (f"{inner.get('desc') or ''} {inner['n']:g}{'/%g' % inner['total'] if inner.get('total') else ''}{pace}".strip())
+    of = f"/{inner['total']:g}" if inner.get("total") else ""
+    return f"{inner.get('desc') or ''} {inner['n']:g}{of}{pace}".strip()
 
 def _duration(seconds):
     "`0:07`, `12:30` or `1:02:05`."
@@ -181,9 +182,8 @@ def _failure(run, error):
     except (OSError, ValueError, AttributeError): cells = []
     bad = [i for i, c in enumerate(cells, 1) if any(o.output_type == "error" for o in c.get("outputs", []))]
     line = " ".join(f"{name}: {text}".split())
-    return dict(name=name, text=(f"cell {bad[0]}: " if bad else "") + (line if len(line) <= 300
-                                                                       else line[:297] + "..."), cell=bad[0] if bad
-                                                                       else None)
+    where, short = f"cell {bad[0]}: " if bad else "", line if len(line) <= 300 else line[:297] + "..."
+    return dict(name=name, text=where + short, cell=bad[0] if bad else None)
 
 # %% ../../nbs/91_runner.ipynb #5b2ea57b
 def _put_in_place(run, temporary):
@@ -210,8 +210,8 @@ def _environment(notes, device="auto") -> dict:
     told = dict(RBDM_PROGRESS=notes/"progress.json", RBDM_ENVIRONMENT=notes/"environment.json",
                 RBDM_OUTPUTS=notes/"outputs.txt")
     told |= dict(RBDM_DEVICE=device, PYTHONPATH=_path()) | (dict(CUDA_VISIBLE_DEVICES="-1") if device == "cpu" else {})
-    return {"TF_CPP_MIN_LOG_LEVEL": "3"} | {k: v for k, v in os.environ.items() if k != "IN_TEST"} | {k: str(v) for k,
-                                                                                                      v in told.items()}
+    own = {k: v for k, v in os.environ.items() if k != "IN_TEST"}
+    return {"TF_CPP_MIN_LOG_LEVEL": "3"} | own | {k: str(v) for k, v in told.items()}
 
 # %% ../../nbs/91_runner.ipynb #9044f852
 def _outputs(run, notes) -> dict:
@@ -404,10 +404,11 @@ def _stoppable():
         for number, handler in before.items(): signal.signal(number, handler)
 
 # %% ../../nbs/91_runner.ipynb #620656b2
-def _needs(plan, known) -> list:
-    "For each run of `plan` the set of places, in the plan, of the runs that it waits for."
-    names = {run.notebook.name for run in plan}
-    before = {name: waits_for(name, names, known) for name in names}
+def _needs(plan, known, together=()) -> list:
+    """For each run of `plan` the set of places, in the plan, of the runs that it waits for. The notebooks that work
+    `together` do not wait for each other."""
+    names, group = {run.notebook.name for run in plan}, {*together}
+    before = {name: waits_for(name, names, known) - (group if name in group else set()) for name in names}
     return [{i for i, other in enumerate(plan) if other.notebook.name in before[run.notebook.name]} for run in plan]
 
 def _in_order(needs, room, begin, finish, look=lambda: None) -> list:
@@ -452,19 +453,6 @@ class Outcome:
     status: str
     why: str = ""
 
-def _without_running(run, head, before, force, display, seen, known):
-    "The `Outcome` of `run` if it does not have to run, given those `before` it; else None. `seen`: looks at files."
-    standing = upstream(run.notebook, known)
-    if broken := sorted({o.run.notebook.name for o in before if o.status in ("failed", "stopped")} & standing):
-        display.line(f"{head}: not run, it stands on {', '.join(broken)}, which failed")
-        return Outcome(run, "stopped", f"stands on {', '.join(broken)}")
-    if force: return None
-    found = state(run, seen)
-    if found.state == "there":
-        display.line(f"{head}: up to date")
-        return Outcome(run, "there")
-    if found.state == "stale": display.line(f"{head}: {found.why}")
-
 def _outcome(shown, future):
     """The `Outcome` of a run whose `future` is over. A worker that was lost again and again, or cannot work, is a
     failure of it."""
@@ -503,37 +491,45 @@ def require_gpu():
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     if re.search(r"GPUs: [1-9]", asked.stdout): return
-    raise ValueError("device is gpu, but TensorFlow sees no GPU: install CUDA's libraries with `RBDM_GPU=1 make "
-                     "setup`, "
-                     "look at what nvidia-smi says, or take device cpu")
+    raise ValueError("device is gpu, but TensorFlow sees no GPU: install CUDA's libraries with "
+                     "`RBDM_GPU=1 make setup`, look at what nvidia-smi says, or take device cpu")
 
 # %% ../../nbs/91_runner.ipynb #1dee743c
 class _Sets:
     "The runs of a set while they are executed on `machines`."
     def __init__(self, plan, needs, known, machines, display, timeout, force):
         self.plan, self.needs, self.known, self.machines, self.display = plan, needs, known, machines, display
-        self.timeout, self.force, self.seen, self.running, self.shown = timeout, force, {}, {}, {}
+        self.timeout, self.force = timeout, force
+        self.seen, self.running = {}, {}    # looks at files; future -> `Shown`
 
     def room(self, i, running):
         return self.machines.room(self.plan[i].resources, [self.plan[k].resources for k in running])
 
     def begin(self, i, outcomes):
-        run, before = self.plan[i], [outcomes[k] for k in self.needs[i]]
-        head = self.display.head(i + 1, run.name)
-        if ended := _without_running(run, head, before, self.force, self.display, self.seen, self.known): return ended
+        run, say = self.plan[i], lambda text: self.display.line(f"{self.display.head(i + 1, run.name)}: {text}")
+        if ended := self.without_running(run, [outcomes[k] for k in self.needs[i]], say): return ended
         self.seen.clear()    # a run takes its time: what files hold is looked at anew
-        shown = self.shown[i] = Shown(run, self.display, i + 1)
+        shown = Shown(run, self.display, i + 1)
         future = self.machines.executor(run.resources).submit(work, run, self.timeout, shown.notes, root())
         self.running[future] = shown
         return future
 
-    def finish(self, i, future):
-        outcome = _outcome(self.shown.pop(i), future)
-        self.running.pop(future)
-        return outcome
+    def without_running(self, run, before, say):
+        "The `Outcome` of `run` if it does not have to run, given the outcomes of those `before` it; else None."
+        failed = {o.run.notebook.name for o in before if o.status in ("failed", "stopped")}
+        if broken := ", ".join(sorted(failed & upstream(run.notebook, self.known))):
+            say(f"not run, it stands on {broken}, which failed")
+            return Outcome(run, "stopped", f"stands on {broken}")
+        found = None if self.force else state(run, self.seen)
+        if found and found.state == "stale": say(found.why)
+        if not found or found.state != "there": return None
+        say("up to date")
+        return Outcome(run, "there")
+
+    def finish(self, i, future): return _outcome(self.running.pop(future), future)
 
     def look(self):
-        for shown in self.shown.values(): shown.look()
+        for shown in self.running.values(): shown.look()
 
     def outcomes(self) -> list:
         with _stopping(self.running): return _in_order(self.needs, self.room, self.begin, self.finish, self.look)
@@ -561,7 +557,7 @@ def run_set(path, only=(), changes=(), force:bool=False, stream=None, jobs:int=1
     name = changed_name(params.name, changes)
     plan, folder = runs(params, known, only, changes, name, device), root()/"outputs"/name
     if (device or params.device) == "gpu" and not cluster: require_gpu()
-    display, needs = Display(len(plan), stream), _needs(plan, known)
+    display, needs = Display(len(plan), stream), _needs(plan, known, params.together)
     if cluster: machines = on_cluster(cluster, [run.resources for run in plan], _path(), display.line)
     else: machines = here(own_jobs(plan) if jobs == "cores" else jobs)
     with _alone(folder), _stoppable(), machines as able:
