@@ -6,7 +6,7 @@ __all__ = ['operations', 'network_sizes', 'augmentation_limits', 'gaussian_width
 # %% ../../nbs/07b_constants.ipynb #35f76fbc
 import inspect
 import numpy as np, pandas as pd, tensorflow as tf
-from ..networks.architectures import ARCHITECTURES, build
+from ..networks.architectures import COMPARED, build
 from ..corpora.datasets import EXPRESSIONS
 from ..gaze.perception import Setup, fixation_heatmap, sigma, zero_measure
 from ..gaze.study import LabellingStudy
@@ -73,7 +73,7 @@ def _default(function, name): return inspect.signature(function).parameters[name
 def set_up() -> dict:
     "Defaults of training, of the labelling study and of its viewer, and what the ZeroMeasure gives at its ends."
     viewer, half = Setup(), np.repeat([[0.], [1.]], 4, 1)
-    return {"classes": len(EXPRESSIONS), "architectures": len(ARCHITECTURES),
+    return {"classes": len(EXPRESSIONS), "architectures": len(COMPARED),
             "learning rate": _default(fit, "learning_rate"), "batch size": _default(fit, "batch_size"),
             "distance in cm": viewer.distance_cm, "diagonal in inches": viewer.screen_diagonal_in,
             "screen width in px": viewer.resolution[0], "screen height in px": viewer.resolution[1],
