@@ -7,6 +7,7 @@ __all__ = ['VGGFACE_MEAN_BGR', 'IMAGENET_MEAN_BGR', 'MEAN_BGR', 'VGGFACE_BLOCKS'
 
 # %% ../../nbs/02a_architectures.ipynb #c5317479
 import warnings
+from functools import partial
 import numpy as np, tensorflow as tf
 
 # %% ../../nbs/02a_architectures.ipynb #f9f7511f
@@ -53,13 +54,13 @@ class CountedDropout(tf.keras.layers.Layer):
 # %% ../../nbs/02a_architectures.ipynb #e98d99ad
 VGGFACE_BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))  # convolutions, channels
 
-def _vggface(classes, input_shape, width=4096):
-    "VGG-Face, configuration D, ending in logits."
+def _vggface(classes, input_shape, divide=1, width=4096):
+    "VGG-Face, configuration D, ending in logits; its convolutions have a share of the channels, one in `divide`."
     L = tf.keras.layers
     x = inputs = L.Input(input_shape)
     for block, (n, channels) in enumerate(VGGFACE_BLOCKS, 1):
         for i in range(1, n + 1):
-            x = L.Conv2D(channels, 3, padding="same", activation="relu", kernel_initializer="he_normal",
+            x = L.Conv2D(channels//divide, 3, padding="same", activation="relu", kernel_initializer="he_normal",
                          name=f"conv{block}_{i}")(x)
         x = L.MaxPooling2D(2, name=f"pool{block}")(x)
     x = L.Flatten(name="flatten")(x)
@@ -96,13 +97,16 @@ def _resnet20(classes, input_shape):
     x = L.GlobalAveragePooling2D(name="pool")(x)
     return tf.keras.Model(inputs, L.Dense(classes, name="logits")(x), name="resnet20")
 
-OWN = dict(VGGFace=_vggface, ResNet20=_resnet20)   # the others are Keras's
+# the others are Keras's; the smaller ones of VGG-Face's form are for images of few pixels
+OWN = dict(VGGFace=_vggface, ResNet20=_resnet20, VGGHalf=partial(_vggface, divide=2, width=512),
+           VGGQuarter=partial(_vggface, divide=4, width=256))
 
 # %% ../../nbs/02a_architectures.ipynb #4e367914
 COMPARED = ("InceptionV3", "Xception", "MobileNetV2", "VGGFace")   # as Trainers, in section 5.1
-ARCHITECTURES = (*COMPARED, "ResNet50", "ResNet20")
+ARCHITECTURES = (*COMPARED, "ResNet50", "ResNet20", "VGGHalf", "VGGQuarter")
 # pixels a side
-MINIMUM_SIZE = dict(InceptionV3=75, Xception=71, MobileNetV2=32, VGGFace=32, ResNet50=32, ResNet20=16)
+MINIMUM_SIZE = dict(InceptionV3=75, Xception=71, MobileNetV2=32, VGGFace=32, ResNet50=32, ResNet20=16, VGGHalf=32,
+                    VGGQuarter=32)
 
 def _check(architecture, input_shape):
     if architecture not in ARCHITECTURES:
