@@ -5,7 +5,8 @@ import numpy as np, pytest, tensorflow as tf
 from lrp_reference import Reference
 from rbdm_nb.corpora.datasets import load
 from rbdm_nb.masking import CONTROLS, MASKS, corpus_masks, make_mask, mean_mask, negative_mask, perceptive_mask
-from rbdm_nb.explain.relevance import METHODS, STARTS, Explainer, empty_maps, layer_maps, maps
+from rbdm_nb.explain.methods import maps
+from rbdm_nb.explain.relevance import METHODS, STARTS, Explainer, empty_maps, layer_maps
 from rbdm_nb.explain.rules import integrated_gradients
 from rbdm_nb.store import Store
 

@@ -2,10 +2,12 @@
 
     pip install torch==2.13.0 && pip install --no-deps torchray==1.0.0.2 && python tests/torchray_oracle.py
 
-Writes tests/fixtures/torchray.npz: masks of random grids, blurred and blended images, and the masks that searches of 1,
-10 and 200 iterations end with, all variants, rewards, perturbations. The network and the images are counted noise
+Writes tests/fixtures/torchray.npz: masks of random grids, blurred and blended images, and the masks that searches of
+200 iterations end with, all variants, rewards, perturbations. The network and the images are counted noise
 (`network_weights`, `images`), which the test makes again. TorchRay starts from grids of ones, where all pixels are tied
-and rounding decides; the searches here start from `start` instead, put in the place of its `torch.ones`."""
+and rounding decides; the searches here start from `start` instead, put in the place of its `torch.ones`. Pixels can be
+tied later, too. So each search starts from the first of counted starts that TorchRay itself does not depend on to the
+last digits: from one that differs in the seventh it ends at the same masks."""
 import sys
 from itertools import product
 from pathlib import Path
@@ -15,7 +17,7 @@ FIXTURE = Path(__file__).parent/"fixtures"/"torchray.npz"
 SIZE, STEP, SIGMA, AREAS = 24, 3, 5, (.1, .3)
 GRIDS = ((7, 21), (2, 5), (3, 9))          # steps and sigmas of masks of 48 x 48
 CASES = tuple(product(("preserve", "delete", "dual"), ("logit", "margin"), ("blur", "fade")))
-ITERATIONS = 10, 200
+ITERATIONS, SAME = 200, 1e-4          # steps of a search; what its masks may differ by from a start a little apart
 
 
 def drawn(name, *shape): return np.random.default_rng([*name.encode()]).normal(size=shape).astype("float32")
@@ -30,10 +32,10 @@ def network_weights():
 def images(): return drawn("images", 1, SIZE, SIZE, 2)
 
 
-def start(iterations=200):
+def start(seed):
     "Nodes (areas, n, n) that no two pixels are tied with."
     n = -(-SIZE//STEP)
-    return np.random.default_rng(3).uniform(.3, 1, (len(AREAS), n, n)).astype("float32")
+    return np.random.default_rng(seed).uniform(.3, .95, (len(AREAS), n, n)).astype("float32")
 
 
 def grid(step):
@@ -41,11 +43,11 @@ def grid(step):
     return np.random.default_rng(step).uniform(size=(2, n, n)).astype("float32")
 
 
-def case_name(variant, score, perturbation, iterations): return f"{variant}_{score}_{perturbation}_{iterations}"
+def case_name(variant, score, perturbation): return f"{variant}_{score}_{perturbation}"
 
 
 def network(torch):
-    "The network in PyTorch, in double precision or not as its input is."
+    "The network in PyTorch."
     k1, b1, k2, b2, k3, b3 = (torch.tensor(w) for w in network_weights())
     turned = [k.permute(3, 2, 0, 1) for k in (k1, k2)]
     class Network(torch.nn.Module):
@@ -72,6 +74,16 @@ def searched(torch, module, variant, score, perturbation, iterations, begin):
     return masks.detach().numpy().reshape(len(AREAS), SIZE, SIZE)
 
 
+def steady(torch, module, case):
+    "(seed, masks) of the first start from which a little apart the search ends at the same masks."
+    for seed in range(100):
+        begin = start(seed)
+        apart = begin + 1e-7*np.sign(start(seed + 1000) - .6).astype("float32")
+        here, there = (searched(torch, module, *case, ITERATIONS, b) for b in (begin, apart))
+        print(*case, seed, f"{np.abs(here - there).max():.1e}", flush=True)
+        if np.abs(here - there).max() < SAME: return seed, here
+
+
 def main():
     import pytest
     torch = pytest.importorskip("torch")
@@ -88,9 +100,9 @@ def main():
         made = module.Perturbation(torch.tensor(images()).permute(0, 3, 1, 2), type=kind).apply(torch.tensor(shown))
         found[f"blend_{kind}"] = made.numpy().transpose(0, 2, 3, 1)
     found["from_ones"] = searched(torch, module, "preserve", "logit", "blur", 1, None)
-    for case, iterations in product(CASES, ITERATIONS):
-        found[case_name(*case, iterations)] = searched(torch, module, *case, iterations, start())
-        print(*case, iterations, flush=True)
+    kept = {case_name(*case): steady(torch, module, case) for case in CASES}
+    found |= {name: masks for name, (_, masks) in kept.items()}
+    found["seeds"] = np.array([seed for seed, _ in kept.values()])
     FIXTURE.parent.mkdir(exist_ok=True)
     np.savez_compressed(FIXTURE, **{name: a.astype("float32") for name, a in found.items()})
     print(f"{FIXTURE}: {FIXTURE.stat().st_size/1024:.0f} kB, torch {torch.__version__}")
