@@ -184,7 +184,8 @@ def memory(options, batches=500):
 def store(options, images=2048, rounds=2):
     "Images/s of `maps` into a store, and of the bare explainer on the same prepared batches."
     import tempfile
-    from rbdm_nb.explain.relevance import Explainer, maps
+    from rbdm_nb.explain.methods import maps
+    from rbdm_nb.explain.relevance import Explainer
     from rbdm_nb.store import Store
     model, batch = network("InceptionV3", 75), 32
     pixels = np.random.default_rng(2).integers(0, 256, (images, 75, 75, 3), "uint8")

@@ -37,7 +37,7 @@ trainer_augment: bool = False  # the augmentation of the paper; without it the b
     # epochs
 
 # relevance and masks
-method: str = "deep_taylor"  # how relevance is propagated; one of: explain.rules.METHODS
+method: str = "deep_taylor"  # how decisions are explained; one of: explain.methods.EXPLAINERS
 mask: str = "mean"  # what training images show, the last three as controls; one of: masking.MASKS, masking.CONTROLS
 fixations: int = 0  # most relevant pixels that the perceptive mask takes for fixations; 0: as many as people fixated on
     # average

@@ -16,7 +16,7 @@ from .corpora.datasets import imitated, in_both
 from .gaze.attention import average_fixations
 from .masking import Masks, corpus_masks, mask_named
 from .project import output as output_folder, save_text, write_atomic
-from .explain.relevance import maps
+from .explain.methods import maps
 from .reproducibility import numerics
 from .store import Store
 from .networks.architectures import keras_or, momentum_of

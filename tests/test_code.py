@@ -9,7 +9,8 @@ from rbdm_nb.code import Package, _digests, _reach, code_version, read_package, 
 KNOWN = read_package(Path(code.__file__).parent)
 SOURCES = KNOWN.sources
 ROOTS = dict(   # name: (roots, what is left out), as the keys are made
-    map=(("rbdm_nb.explain.relevance._fill", "rbdm_nb.explain.rules.deep_taylor"), ("rbdm_nb.explain.rules.METHODS",)),
+    map=(("rbdm_nb.explain.methods._fill", "rbdm_nb.explain.relevance.Explainer", "rbdm_nb.explain.rules.deep_taylor"),
+         ("rbdm_nb.explain.methods.FAMILIES", "rbdm_nb.explain.rules.METHODS")),
     mask=(("rbdm_nb.masking.corpus_masks", "rbdm_nb.masking._perceptive"),
           ("rbdm_nb.masking.MASKS", "rbdm_nb.masking.CONTROLS")),
     epoch=(("rbdm_nb.networks.training._train_span",),
@@ -134,7 +135,7 @@ def test_reach_is_that_of_the_graph(edges, changed):
 
 
 def test_versions_are_the_same_in_every_process():
-    roots = "rbdm_nb.explain.relevance._fill", "rbdm_nb.masking.corpus_masks"
+    roots = "rbdm_nb.explain.methods._fill", "rbdm_nb.masking.corpus_masks"
     ask = f"from rbdm_nb.code import code_version; print(*map(code_version, {roots}))"
     def run(seed):
         environment = {**os.environ, "PYTHONHASHSEED": seed}

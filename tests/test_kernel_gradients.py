@@ -47,6 +47,13 @@ def test_ledger_layers_and_slopes_live(method):
     assert "(8, 31, 31, 16)" in out or "(8, 30, 30, 16)" in out
 
 
+def test_the_search_for_extremal_perturbations_lives():
+    in_a_child("""
+    from rbdm_nb.explain.extremal import ExtremalExplainer
+    masks, history = ExtremalExplainer(mini_xception(), iterations=6).masks(images, 0)
+    assert masks.shape == (8, 1, 64, 64) and len(history) == 48""")
+
+
 def test_graphs_are_made_once():
     i = L.Input((6, 6, 1))
     explainer = Explainer(keras.Model(i, L.Dense(3)(L.Flatten()(L.Conv2D(2, 3, activation="relu", name="c")(i)))),

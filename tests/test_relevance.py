@@ -3,7 +3,8 @@ import os, subprocess, sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np, pytest, tensorflow as tf
-from rbdm_nb.explain.relevance import METHODS, Explainer, layer_maps, maps
+from rbdm_nb.explain.methods import maps
+from rbdm_nb.explain.relevance import METHODS, Explainer, layer_maps
 
 keras, L, HERE = tf.keras, tf.keras.layers, Path(__file__).resolve().parent
 

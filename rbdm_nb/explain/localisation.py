@@ -8,7 +8,7 @@ __all__ = ['keras', 'unit_regions', 'mass_accuracy', 'rank_accuracy', 'pointing_
 import cv2, numpy as np, pandas as pd, tensorflow as tf
 from scipy.stats import spearmanr
 from ..project import progress
-from .relevance import Explainer
+from .methods import explainer
 from ..reproducibility import rng
 from .functions import shares
 
@@ -130,28 +130,28 @@ def _likeness(before, after):
 
 # %% ../../nbs/03d_localisation.ipynb #044fca6d
 def randomisation(model, images, method="deep_taylor", bounds=None, cascade:bool=True, steps:int=None,
-                  seed:int=0) -> pd.DataFrame:
+                  seed:int=0, **options) -> pd.DataFrame:
     """Rank correlation of the maps of `images` (N, H, W, C) before and after `model`'s weights are randomised (Adebayo
     et al. 2018).
 
-    `method`, `bounds`: as for `Explainer`. `cascade`: each layer in addition to those nearer the output, else each
-    alone. `steps`: at how many layers, evenly spread, maps are compared; None for all. One row each: layer, randomised
-    (number of layers), spearman and magnitudes (mean correlation of maps and of their absolute values), images (whose
+    `method`, `bounds`, `options`: as for `explainer`. `cascade`: each layer in addition to those nearer the output,
+    else each alone. `steps`: at how many layers, evenly spread, maps are compared; None for all. One row each: layer,
+    randomised (number of layers), spearman and magnitudes (mean correlation of maps and of their absolute values), images (whose
     maps are not constant). `.attrs["other faces"]`: the same for maps of neighbouring images. `model` is not changed.
-    `ValueError` as `Explainer`, and for a model without weights."""
+    `ValueError` as `explainer`, and for a model without weights."""
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
-    explainer, layers = Explainer(clone, method, bounds), weighted_layers(clone)
+    ours, layers = explainer(clone, method, bounds, **options), weighted_layers(clone)
     if not layers: raise ValueError(f"model {model.name!r} has no weights to randomise")
-    before, logits = explainer.explain(images, tell=False)
+    before, logits = ours.explain(images, tell=False)
     trained, rows = [layer.get_weights() for layer in layers], []
     compared = set(np.linspace(len(layers) - 1, 0, steps or len(layers)).round().astype(int))
-    for k, layer in enumerate(progress(layers, desc=f"randomisation, {explainer.name}", leave=False)):
+    for k, layer in enumerate(progress(layers, desc=f"randomisation, {ours.name}", leave=False)):
         if k and not cascade: layers[k - 1].set_weights(trained[k - 1])
         _permute(layer, seed, k)
         if k in compared:
             rows.append(dict(layer=layer.name, randomised=k + 1 if cascade else 1,
-                             **_likeness(before, explainer.explain(images, logits.argmax(1), tell=False)[0])))
+                             **_likeness(before, ours.explain(images, logits.argmax(1), tell=False)[0])))
     table = pd.DataFrame(rows)
     table.attrs["other faces"] = _likeness(before, np.roll(before, 1, 0))
     return table

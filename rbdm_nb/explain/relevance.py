@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['keras', 'L', 'STARTS', 'with_backward', 'forward', 'Step', 'Nested', 'copy_network', 'whole_network', 'probe',
            'compare', 'method_of', 'compared', 'start', 'empty_maps', 'Explainer', 'layer_maps', 'ledger', 'Maps',
-           'maps', 'input_bounds', 'resize_relevance']
+           'input_bounds', 'resize_relevance']
 
 # %% ../../nbs/03_relevance.ipynb #7b041697
 import contextlib, inspect, math, warnings
@@ -12,10 +12,10 @@ import numpy as np, pandas as pd, tensorflow as tf, zarr
 from .layers import (AVERAGE, Facts, Graph, call_of, check, folded_map, has_own_call, is_guided, is_line,
                                     is_linear, is_softmax, kind, pieces)
 from ..project import suggest
-from ..reproducibility import numerics, rng
+from ..reproducibility import rng
 from .rules import (FIXATE, GRADIENT, GUIDED, METHODS, PASS, WINNER, Method, Rule, away_from_zero,
                                    pick_in_dense, pick_in_window, propagate, propagate_to_winner)
-from ..store import Entry, code_version, resumable_array
+from ..store import Entry
 
 keras = tf.keras
 L = keras.layers
@@ -571,6 +571,8 @@ class Explainer:
     naming a layer that has no rule, or where what would be explained does not compute what the model computes. In Keras
     2 a layer that is called with training=True by the model itself works on the statistics of the batch, so the
     gradient's map depends on the images beside it."""
+    rows = 256    # maps that are kept in the store at once
+
     def __init__(self, model, method="deep_taylor", bounds=None, start="value"):
         self.name, self.method = method if isinstance(method, str) else "relevance", method_of(method)
         model, self.shapes, self.classes = _checked_model(model)
@@ -793,50 +795,7 @@ class Maps(NamedTuple):
         meta = self.entry.meta if self.entry.complete else {}
         return meta["empty"] if "empty" in meta else int(empty_maps(self.relevance).sum())
 
-def _batch_maps(explainer, corpus, prepare, start, stop, batch_size):
-    "Relevance and logits of images start:stop of `corpus`, in batches of exactly `batch_size`."
-    parts = []
-    for first in range(start, stop, batch_size):
-        images = np.asarray(prepare(corpus.images[first:min(first + batch_size, stop)]))
-        n = len(images)
-        filled = np.concatenate([images, np.repeat(images[-1:], batch_size - n, 0)])
-        parts.append([part[:n] for part in explainer.explain(filled, tell=False)])
-    return [np.concatenate(part) for part in zip(*parts)]
-
-# %% ../../nbs/03_relevance.ipynb #1fd78440
-def maps(model, corpus, prepare, store, method="deep_taylor", batch_size:int=32, start:str="value", **key) -> Maps:
-    """Relevance maps of all images of `corpus`, out of `store`; missing ones are computed by `Explainer(model, method,
-    start=start)`.
-
-    Processes that ask for the same maps at the same time make them together, chunk by chunk (see `resumable_array`).
-    `model`: the Keras model, or a function without arguments that gives it and is called only if maps are missing.
-    `prepare`: uint8 images (n, h, w, c) -> float32 model input (n, H, W, C). `key`: what identifies both, as
-    `trainer=run.key`; the method, the start, the corpus's digest, batch size and numerics are added. The entry's `meta`
-    has the numbers of maps that are "empty", zero everywhere, and of images "not_positive", whose explained value is
-    not positive though the method needs it to be; where there are any, it is said at each call. Raises `ValueError`
-    without `key`, for an empty corpus, and as `Explainer` does."""
-    if not key: raise ValueError("maps need a key that identifies the model and its preprocessing, as trainer=run.key")
-    if not len(corpus): raise ValueError(f"{corpus.corpus} ({corpus.split}) holds no images to explain")
-    entry = store.entry("maps", method=repr(method_of(method)), start=start, corpus=corpus.digest,
-                        batch_size=batch_size, numerics=numerics(), code=_version(method), **key)
-    if not entry.complete:
-        _fill(entry, model if isinstance(model, keras.Model) else model(), corpus, prepare, method, batch_size, start)
-    _say_empty(entry, f"{corpus.corpus} ({corpus.split})")
-    return Maps(*(entry.array(name) for name in Maps._fields[:2]), entry)
-
-def _say_empty(entry, what):
-    "Print how many of the stored maps of `what` say nothing, or the opposite."
-    n, empty, not_positive = (entry.meta[name] for name in ("images", "empty", "not_positive"))
-    if empty: print(f"{empty} of {n} relevance maps of {what} are zero everywhere")
-    if not_positive:
-        print(f"{not_positive} of {n} images of {what}: what is explained is not positive, which this method needs; "
-              "start='over_mean' and start='over_runner_up' do not depend on a constant in the logits")
-
 # %% ../../nbs/03_relevance.ipynb #5fec3a8b
-def _version(method="deep_taylor"):
-    "Version of the code that decides the values of a map by `method`; other methods do not count."
-    return code_version(_fill, method_of(method), without=("rbdm_nb.explain.rules.METHODS",))
-
 def input_bounds(prepare, shape) -> tuple:
     """(low, high) of the model's input that `prepare` makes of images of `shape` (h, w, c), from black and white.
 
@@ -847,18 +806,6 @@ def input_bounds(prepare, shape) -> tuple:
     slack = 1e-4*(high - low)
     inside = (low < high).all() and (between >= low - slack).all() and (between <= high + slack).all()
     return (low, high) if inside else None
-
-def _fill(entry, model, corpus, prepare, method, batch_size, start, rows=256):
-    "Compute the maps of `entry`, or what is missing of them; `rows` images at the least make a chunk of the arrays."
-    explainer = Explainer(model, method, input_bounds(prepare, corpus.images.shape[1:]), start)
-    n, chunk = len(corpus), batch_size * math.ceil(rows / batch_size)
-    size = np.asarray(prepare(corpus.images[:1])).shape[1:3]
-    def compute(first, last): return _batch_maps(explainer, corpus, prepare, first, last, batch_size)
-    relevance = resumable_array(entry, "relevance", (n, *size), "float32", chunk, compute,
-                                desc=f"{explainer.name}, {corpus.corpus} ({corpus.split})",
-                    beside=dict(predictions=((n, explainer.classes), "float32")))
-    logits = zarr.open_array(entry.path/"predictions.zarr", mode="r")[:]
-    entry.finish(images=n, empty=int(empty_maps(relevance).sum()), not_positive=int(explainer.undecided(logits).sum()))
 
 # %% ../../nbs/03_relevance.ipynb #f406cf0e
 def resize_relevance(relevance, size:int) -> np.ndarray:
