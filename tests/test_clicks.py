@@ -1,9 +1,13 @@
 """The click study: its design, its files and its Python half here; the whole of it, run by headless Chromium as a
 widget and as a file, below."""
-import json, re
+import base64, io, json, re
+from contextlib import ExitStack
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
+from PIL import Image
 from scipy.ndimage import uniform_filter
+import study_browser
+from study_browser import STAGE, WATCH, card, download, image
 from rbdm_nb.corpora.datasets import Corpus
 from rbdm_nb.gaze import study
 from rbdm_nb.humans import clicks
@@ -305,3 +309,215 @@ def test_a_log_of_the_labelling_study_is_not_taken(tmp_path):
     study.events_frame([row]).to_csv(tmp_path/"A1.csv", index=False)
     with pytest.raises(ValueError, match="A1.csv line 2: the detail of run_start must be JSON with participant"):
         clicks.read_study(tmp_path/"A1.csv")
+
+
+# The Python half of the widget
+
+SIDE = 192    # pixels; places in eighths are whole pixels, at a device pixel ratio of 2 as well
+FACES = corpus("abc", 5, SIDE)
+PAIRS = clicks.pair_design(FACES, 1)
+QUICK = dict(practice=1, catch=1, blocks=2, square_px=SIDE, blank_ms=50, options_ms=50, consent="I take part.")
+
+
+def a_study(**options): return clicks.ClickStudy(FACES, PAIRS, "P1", **QUICK | options)
+
+
+@pytest.mark.parametrize("change, message", [
+    (dict(participant="P 1"), "letters and digits alone"), (dict(radius=0), "radius must be"),
+    (dict(blocks=7), "7 blocks for 6 trials"), (dict(practice=10), "need 11 faces outside the design"),
+    (dict(practice=.5), "practice must be a whole number"), (dict(keys="ff"), "occurs twice"),
+    (dict(keys="f"), "1 keys for 2 classes"), (dict(max_clicks=0), "max_clicks must be"),
+    (dict(refractory_ms=-1), "refractory_ms must be"), (dict(square_px=8), "square_px must be"),
+    (dict(background="grey"), "background must be"), (dict(design=PAIRS.drop(columns="false")), "no column 'false'"),
+    (dict(design=PAIRS.assign(index=0)), "is not image 0 of"), (dict(design=PAIRS.assign(false="z")), "not z; it is"),
+    (dict(corpus=FACES[::2]), "was it made for another?")])
+def test_studies_that_cannot_be(change, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        clicks.ClickStudy(**dict(corpus=FACES, design=PAIRS, participant="P1") | QUICK | change)
+
+
+def test_a_study_goes_on_behind_its_own_file_alone(tmp_path):
+    widget = a_study()
+    rows = widget.plan.to_dict("records")
+    log = [start(), *(e for k in range(3) for e in showing(k + 1, rows[k], 100 + 5000*k, label=rows[k]["true"]))]
+    clicks.events_frame(log).to_csv(tmp_path/"P1.csv", index=False)
+    assert len(a_study(events=tmp_path/"P1.csv").trials("practice")) == 1
+    for change in (dict(radius=.1), dict(seed=1)):
+        with pytest.raises(ValueError, match="P1.csv: .*another (study|seed|participant)"):
+            a_study(events=tmp_path/"P1.csv", **change)
+    with pytest.raises(ValueError, match="participant 'P1', but this study has 'P2'"):
+        clicks.ClickStudy(FACES, PAIRS, "P2", **QUICK, events=tmp_path/"P1.csv")
+
+
+def test_the_file_is_whole_and_loads_nothing(tmp_path):
+    a_study().to_html(tmp_path/"P1.html")
+    page = (tmp_path/"P1.html").read_text()
+    code = clicks.study.script("clicks")
+    assert code.removesuffix("export default widget;") in page and not re.search(r"(src|href)=", page)
+    assert not re.search(r"https?:|//cdn|@import|\bimport\b|\bfetch\(|XMLHttp|<script|</script|url\(", code)
+    assert json.loads(re.search('id="study">(.*?)</script>', page)[1])["settings"]["names"] == a_study().names
+
+
+# In the browser
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if not study_browser.chromium(): pytest.skip("needs Chromium: apt-get install chromium")
+    with ExitStack() as stack: yield study_browser.Browser(tmp_path_factory.mktemp("browser"), stack)
+
+
+def places_of(trial): return [((trial % 5 + 1)/8, .5), ((trial % 3 + 4)/8, (trial % 4 + 2)/8)]
+
+
+def enter_study(tab, consent=True, view=0):
+    tab.click_button("in this window", f"document.querySelectorAll('.rbdm-view')[{view}]")
+    if consent:
+        tab.until(card("I take part."))
+        tab.click_button("I agree", STAGE)
+    tab.until(card("to come"))
+    tab.js(WATCH)
+    tab.key(" ")
+
+
+def click_face(tab, x, y):
+    left, top, width, height = tab.js(f"(() => {{ const r = {STAGE}.querySelector('canvas').getBoundingClientRect(); "
+                                      "return [r.x, r.y, r.width, r.height] })()")
+    tab.click(left + x*width, top + y*height)
+
+
+def canvas(tab):
+    url = tab.js(f"{STAGE}.querySelector('canvas').toDataURL()")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB")).astype(int)
+
+
+def check_canvas(tab, row, places, radius=.08):
+    "Inside the discs the original, outside the hidden picture, but for a ring of a pixel."
+    original, hidden = clicks.stimulus(FACES.images[row["index"]])
+    centre = (np.arange(SIDE) + .5)/SIDE
+    away = np.min([np.hypot(centre[None] - x, centre[:, None] - y) for x, y in places] or [np.ones((SIDE, SIDE))], 0)
+    seen, inside, outside = canvas(tab), away < radius - 1/SIDE, away > radius + 1/SIDE
+    assert (seen[inside] == original[inside]).all() and (seen[outside] == hidden[outside][:, None]).all()
+
+
+def answer(tab, row, n, by="key"):
+    "Click at the trial's places, look at the canvas each time, give the true label."
+    image(tab, n)
+    right, wrong = row["true"], row["false"]
+    labels = tab.js(f"[...{STAGE}.querySelectorAll('.options button')].map(b => b.lastChild.data)")
+    assert labels == ([right, wrong] if row["left"] == right else [wrong, right])
+    places = places_of(row["trial"])
+    if row["kind"] != "catch":
+        check_canvas(tab, row, [])
+        for k, place in enumerate(places, 1):
+            click_face(tab, *place)
+            check_canvas(tab, row, places[:k])
+    if by == "button": tab.click_button(row["true"], f"{STAGE}.querySelector('.options')")
+    else: tab.key("f" if row["left"] == row["true"] else "j")
+    for text in ("It was", "Now it counts")*(row["kind"] == "practice"):
+        tab.until(card(text))
+        tab.key(" ")
+
+
+def finish_from(tab, rows, first=0, shown=0):
+    for n, row in enumerate(rows[first:], 1):
+        if n > 1 and row["block"] > rows[first + n - 2]["block"] > 0:
+            tab.until(card("Take a break"))
+            tab.key(" ")
+        answer(tab, row, shown + n, "button" if row["trial"] % 2 else "key")
+    tab.until(card("Thank you"))
+
+
+def said(events):
+    "What must be the same however the study was run: everything but times, browser and place on the screen."
+    return [(e.run, e.trial, e.image, e.event, e.key, e.label, e.detail if e.event == "click" else "")
+            for e in events.itertuples()]
+
+
+def expected_clicks(rows):
+    return [(r["trial"], r["image"], n, x, y) for r in rows if r["kind"] == "trial"
+            for n, (x, y) in enumerate(places_of(r["trial"]), 1)]
+
+
+def run_as_file(browser, folder, ratio):
+    "The whole study in one page, from a file, at a device pixel ratio; its events."
+    folder.mkdir()
+    a_study().to_html(folder/"P1.html")
+    tab = browser.tab((folder/"P1.html").as_uri())
+    tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder/"downloads"))
+    tab.call("Emulation.setDeviceMetricsOverride", width=0, height=0, deviceScaleFactor=ratio, mobile=False)
+    enter_study(tab)
+    finish_from(tab, a_study().plan.to_dict("records"))
+    assert tab.js("devicePixelRatio") == ratio and not tab.console
+    file = download(tab, folder)
+    tab.js("localStorage.clear()")
+    return clicks.read_study(file, PAIRS)
+
+
+@pytest.fixture(scope="module")
+def by_file(browser, tmp_path_factory): return run_as_file(browser, tmp_path_factory.mktemp("file")/"one", 1)
+
+
+@pytest.mark.timeout(600)
+def test_as_a_file(by_file):
+    rows = a_study().plan.to_dict("records")
+    found = clicks.clicks(by_file)
+    assert list(found[["trial", "image", "n", "x", "y"]].itertuples(index=False, name=None)) == expected_clicks(rows)
+    table = clicks.trials(by_file)
+    assert table.correct.all() and list(table.image) == [r["image"] for r in rows if r["kind"] == "trial"]
+    assert (table.time_ms > 0).all() and (table.response_ms > table.time_ms).all() and not table.interrupted.any()
+    assert clicks.trials(by_file, "catch").correct.all() and len(clicks.trials(by_file, "practice")) == 1
+    kinds = [e for e in by_file.event if e not in clicks.PHASES and e not in ("click", "response", "ignored")]
+    catch = next(r["block"] for r in rows if r["kind"] == "catch")
+    assert kinds == ["run_start", "consent", "practice_start", "practice_end", "block_start", *["catch"]*(catch == 1),
+                     "block_end", "break", "block_start", *["catch"]*(catch == 2), "block_end", "run_end"]
+    part = clicks.participation(by_file, PAIRS).iloc[0]
+    assert (part.answered, part.missing, part.stopped, part.catch_correct) == (6, 0, 0, 1)
+
+
+@pytest.mark.timeout(600)
+def test_events_are_the_same_at_twice_the_pixel_ratio(browser, by_file, tmp_path):
+    assert said(run_as_file(browser, tmp_path/"two", 2)) == said(by_file)
+
+
+@pytest.mark.timeout(600)
+def test_a_reload_in_the_middle_loses_nothing(browser, tmp_path):
+    rows = a_study().plan.to_dict("records")
+    a_study().to_html(tmp_path/"P1.html")
+    tab = browser.tab((tmp_path/"P1.html").as_uri())
+    tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path/"downloads"))
+    tab.click_button("in this window", "document.querySelector('.rbdm-view')")
+    tab.until(card("I take part."))
+    tab.click_button("I do not agree", STAGE)
+    tab.until(card("Nothing was recorded"))
+    assert tab.js("Object.values(localStorage).every(v => JSON.parse(v).log.length === 0)")
+    tab.click_button("Close", STAGE)
+    enter_study(tab)
+    answer(tab, rows[0], 1)
+    answer(tab, rows[1], 2)
+    image(tab, 3)
+    tab.key("f")                                        # no click yet
+    tab.click(5, 5)                                     # outside
+    tab.key("x")
+    click_face(tab, .25, .25)
+    tab.reload()
+    tab.until("document.querySelector('.rbdm-view')?.innerText.includes('2 of 8 faces answered')")
+    enter_study(tab, consent=False)                     # given already
+    image(tab, 1)
+    tab.key("Escape")
+    tab.until(card("2 of 8 faces are answered"))
+    tab.click_button("Continue", STAGE)
+    tab.until(card("to come"))
+    tab.key(" ")
+    finish_from(tab, rows, 2, shown=1)
+    found = clicks.read_study(download(tab, tmp_path), PAIRS)
+    tab.js("localStorage.clear()")
+    table = clicks.trials(found)
+    assert list(clicks.clicks(found)[["trial", "image", "n", "x", "y"]].itertuples(index=False, name=None)) == (
+        expected_clicks(rows))
+    stopped = found[(found.run == 1) & (found.trial == 3)]
+    assert list(stopped.event)[:3] == ["trial_start", "options_on", "image_on"]
+    assert list(stopped.detail[stopped.event == "ignored"]) == ["no click yet", "outside", "unknown key"]
+    assert (stopped.event == "click").sum() == 1
+    assert list(table.interrupted) == [r["trial"] == 3 for r in rows if r["kind"] == "trial"]
+    assert (found.event == "consent").sum() == 1 and list(found.detail[found.event == "stop"]) == ["escape"]
+    assert clicks.participation(found, PAIRS).stopped[0] == 2

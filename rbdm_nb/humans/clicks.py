@@ -2,18 +2,19 @@
 
 # %% auto #0
 __all__ = ['DESIGN', 'KINDS', 'PLAN', 'BLUR', 'PHASES', 'EVENTS', 'DETAILS', 'CLICKING', 'TRIALS', 'CLICKS', 'TASK', 'BIDS',
-           'pair_design', 'trial_order', 'box_blur', 'grey', 'stimulus', 'make_event', 'as_event', 'events_frame',
-           'revealed', 'trials', 'clicks', 'participation', 'check_design', 'save_bids', 'check_participant',
-           'read_study']
+           'INSTRUCTIONS', 'pair_design', 'trial_order', 'box_blur', 'grey', 'stimulus', 'make_event', 'as_event',
+           'events_frame', 'revealed', 'trials', 'clicks', 'participation', 'check_design', 'save_bids',
+           'check_participant', 'read_study', 'outside_design', 'ClickStudy']
 
 # %% ../../nbs/08b_clicks.ipynb #c002
-import json, re
+import base64, hashlib, json, re
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..corpora.datasets import read_csv
 from ..gaze import study
-from ..gaze.study import COLUMNS, Protocol, event_detail
-from ..project import suggest, write_atomic
+from ..gaze.perception import Setup
+from ..gaze.study import COLUMNS, Protocol, event_detail, png
+from ..project import asset, progress, suggest, write_atomic
 from ..reproducibility import rng
 
 # %% ../../nbs/08b_clicks.ipynb #c007
@@ -491,3 +492,149 @@ def read_study(path, design=None) -> pd.DataFrame:
         home[who] = file
         parts.append(frame)
     return pd.concat(parts, ignore_index=True)
+
+# %% ../../nbs/08b_clicks.ipynb #c035
+INSTRUCTIONS = ("A face appears, blurred and grey, and below it two labels, one of which is right. Look at the labels "
+                "first.", "Click on the face to uncover parts of it. Use as few clicks as possible; answer as soon as "
+                "you know.")
+
+def outside_design(corpus, design, n, what, seed=0) -> pd.DataFrame:
+    """`n` faces of `corpus` that are not in `design`, as rows like the design's, with false labels counted by `seed`.
+
+    `what`: what they are for, in the message of the `ValueError` where there are too few."""
+    left = np.flatnonzero(~np.isin(corpus.names, design.image))
+    if len(left) < n:
+        raise ValueError(f"{what} need {n} faces outside the design, but {corpus.corpus} has {len(left)}; give a "
+                         "larger corpus, a smaller per_pair, or fewer of them")
+    random, classes = rng(seed, "outside the design"), corpus.classes
+    rows = random.permutation(left)[:n]
+    others = [random.choice([c for k, c in enumerate(classes) if k != corpus.labels[row]]) for row in rows]
+    return pd.DataFrame([(str(corpus.names[k]), int(k), classes[corpus.labels[k]], str(f))
+                         for k, f in zip(rows, others)], columns=DESIGN)
+
+def _check_numbers(**limits):
+    "`ValueError` for a value outside its limits: name=(value, lowest, highest, whether a whole number)."
+    for name, (value, low, high, whole) in limits.items():
+        if not low <= value <= high or whole and value != int(value):
+            raise ValueError(f"{name} must be {'a whole number, ' if whole else ''}{low} … {high}, got {value!r}")
+
+def _digest(*parts) -> str:
+    "Twelve hexadecimal digits that tell `parts` from others."
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+def _paragraphs(text) -> list:
+    "The paragraphs of `text`, or of several texts."
+    whole = text if isinstance(text, str) else "\n\n".join(text)
+    return [part.strip() for part in whole.split("\n\n") if part.strip()]
+
+# %% ../../nbs/08b_clicks.ipynb #c036
+class ClickStudy(study.Study):
+    """A widget in which a person uncovers faces by clicks and chooses between two labels; the last value of a cell.
+
+    `corpus`: `Corpus` of square images; `design`: see `pair_design`; `participant`: letters and digits. `radius`: of a
+    disc, as a share of the image's side. `blocks`: number of parts with breaks between them. `persist`: discs stay
+    uncovered; False shows one at a time. `practice`, `catch`: how many such trials. `consent`: text to agree to.
+    `instructions`: texts. `feedback`: say after each answer whether it was right. `seed`: of order and sides.
+    `setup`, `size_deg`: the face is seen under `size_deg` degrees at `setup`'s distance, on its screen or, with
+    `calibrate`, on the one measured with a bank card; `square_px` sets its side in screen pixels instead.
+    `max_clicks`: None for any number; `refractory_ms`: shortest time between clicks. `allow_blind`: an answer without
+    a click is possible. `keys`: for left and right. `blur`: see `stimulus`. `blank_ms`, `options_ms`: how long the
+    blank and the labels alone are shown. `max_age`: hours after which one cannot go on behind an interruption; None:
+    always. `background`: "#rrggbb". `events`: file of an earlier part of the same study, to go on behind it.
+    `ValueError` for what does not fit."""
+    _esm = study.script("clicks")
+
+    def __init__(self, corpus, design, participant, radius=.08, blocks=4, persist=True, practice=4, consent="",
+                 instructions=INSTRUCTIONS, feedback=False, seed=0, setup=Setup(distance_cm=57), size_deg=4.5,
+                 square_px=None, calibrate=False, max_clicks=None, refractory_ms=0, catch=0, allow_blind=False,
+                 keys="fj", blur=None, blank_ms=500, options_ms=1000, max_age=None, background="#808080", events=None):
+        _check_numbers(radius=(radius, .001, 1, False), size_deg=(size_deg, .01, 90, False),
+                       practice=(practice, 0, 1000, True), catch=(catch, 0, 1000, True),
+                       refractory_ms=(refractory_ms, 0, 60_000, False), options_ms=(options_ms, 0, 60_000, False),
+                       max_clicks=(1 if max_clicks is None else max_clicks, 1, 10_000, True),
+                       max_age=(1 if max_age is None else max_age, 0, 1e6, False))
+        _check_rows(corpus, design)
+        spare = outside_design(corpus, design, practice + catch, "practice and catch trials", seed)
+        plan = trial_order(design, check_participant(participant), blocks, seed, spare[:practice], spare[practice:])
+        side = max(16, round(setup.to_pixels(size_deg))) if square_px is None else square_px
+        names = study.check_names(plan.image)
+        study.check_names(corpus.classes, what="classes")
+        shared = study.checked_settings(names, ("left", "right"), participant, keys, blank_ms, 0, side,
+                                        background)
+        self._images, self._blur, self._plan = corpus.images, blur, plan.to_dict("records")
+        about = dict(participant=participant, seed=seed, radius=radius, blur=blur, persist=persist,
+                     study=_digest(design.to_csv(index=False), radius, blur, persist))
+        consent = _paragraphs(consent)
+        size_cm = setup.to_pixels(size_deg)*setup.pixel_cm if square_px is None else None
+        super().__init__(shared | dict(
+            trials=[{k: t[k] for k in ("block", "kind", "true", "false", "left")} for t in self._plan], about=about,
+            file=f"{participant}_task-{TASK}", radius=radius, persist=persist, blocks=blocks, feedback=feedback,
+            max_clicks=max_clicks, refractory_ms=refractory_ms, allow_blind=allow_blind, options_ms=options_ms,
+            calibrate=calibrate, instructions=_paragraphs(instructions), consent=consent,
+            consent_digest=_digest(*consent), px_per_cm=1/setup.pixel_cm, distance_cm=setup.distance_cm,
+            size_cm=size_cm, **({} if max_age is None else {"max_age_h": max_age})))
+        if events is not None: self._log = self._earlier_part(events)
+
+    def _earlier_part(self, file) -> list:
+        "Events of `file`, if they are of this study and participant; otherwise `ValueError`."
+        found = read_study(file).to_dict("records")
+        for event in found:
+            try: self.check(event)
+            except ValueError as error: raise ValueError(f"{file}: {error}") from None
+        return found
+
+    def check(self, row) -> dict:
+        "`row` as an event of this study; `ValueError` for another study's or participant's."
+        event = as_event(row, self._plan)
+        said, about = _details(event), self._settings["about"]
+        for name in ("participant", "radius", "study") if event["event"] == "run_start" else ():
+            if said.get(name, about[name]) != about[name]:
+                raise ValueError(f"{name} {said[name]!r}, but this study has {about[name]!r}; another study?")
+        return event
+
+    def frame(self, events) -> pd.DataFrame: return events_frame(events)
+
+    def files(self, trial) -> list:
+        original, hidden = stimulus(np.asarray(self._images[self._plan[trial - 1]["index"]]), self._blur)
+        return [png(original), png(hidden)]
+
+    @property
+    def plan(self) -> pd.DataFrame:
+        "The participant's trials, see `trial_order`."
+        return pd.DataFrame(self._plan, columns=PLAN)
+
+    def trials(self, kind="trial") -> pd.DataFrame:
+        "One row for every answered trial, see the function `trials`."
+        return trials(self.events, kind)
+
+    def clicks(self, kind="trial") -> pd.DataFrame:
+        "One row for every click, see the function `clicks`."
+        return clicks(self.events, kind)
+
+    def save_bids(self, folder, **about) -> Path:
+        "Write the events to the BIDS data set in `folder`, see the function `save_bids`."
+        return save_bids(self.events, folder, **about)
+
+    def to_html(self, path):
+        """Write this participant's study to `path` as one file, which runs in any browser and needs no network.
+
+        The log is kept in that browser and downloaded as a CSV file, which `read_study` reads."""
+        text = lambda trial: [base64.b64encode(file).decode() for file in self.files(trial)]
+        pictures = [text(t["trial"]) for t in progress(self._plan, desc="images")]
+        data = json.dumps(dict(settings=self._settings, pictures=pictures)).replace("<", "\\u003c")
+        page = asset("study/page.html").replace("TITLE", f"Click study, {self._settings['about']['participant']}")
+        page = page.replace("SCRIPT\n", study.script("clicks", asset("study/page.js"))).replace("STUDY", data)
+        write_atomic(path, page)
+
+def _check_rows(corpus, design):
+    "`ValueError` unless each row of `design` is an image of `corpus` with that class, and another false one."
+    missing = [c for c in DESIGN if c not in design]
+    if missing: raise ValueError(f"the design has no column {missing[0]!r}; see pair_design")
+    for image, index, true, false in design[list(DESIGN)].itertuples(index=False):
+        if not 0 <= index < len(corpus) or corpus.names[index] != image:
+            raise ValueError(f"the design's {image!r} is not image {index} of {corpus.corpus}; was it made for "
+                             "another?")
+        label = corpus.classes[corpus.labels[index]]
+        if label != true or false not in corpus.classes or false == true:
+            raise ValueError(f"the design has {image!r} as {true}, not {false}; it is {label}, and the classes are "
+                             f"{', '.join(corpus.classes)}")
