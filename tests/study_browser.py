@@ -189,3 +189,29 @@ def run_all(tab):
     tab.until("jupyterapp.shell.currentWidget?.context?.isReady && "
               "jupyterapp.shell.currentWidget.context.sessionContext.isReady")
     tab.js("jupyterapp.commands.execute('notebook:run-all-cells').then(() => true)")
+
+
+# A study on its stage
+
+WATCH = """(() => { window.seen = []; const last = {};
+  window.watcher?.disconnect();
+  window.watcher = new MutationObserver(() => { for (const part of ["canvas", ".cross"]) {
+    const element = document.querySelector(`.rbdm-study ${part}`), visible = element?.style.visibility === "visible";
+    if (visible !== !!last[part]) seen.push([performance.now(), part, last[part] = visible]);
+  } });
+  watcher.observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ["style"]});
+})()"""
+STAGE = "document.querySelector('.rbdm-study')"
+CELLS = ("JSON.stringify([...jupyterapp.shell.currentWidget.content.model.cells].map(c => [c.type, "
+         "c.sharedModel.source]))")
+def visible(part): return f"{STAGE}?.querySelector('{part}').style.visibility === 'visible'"
+def card(text): return f"{STAGE}?.querySelector('.card').innerText.includes('{text}')"
+def image(tab, n):
+    tab.until(f"seen.filter(([, part, on]) => part === 'canvas' && on).length === {n} && {visible('canvas')}")
+
+
+def download(tab, folder):
+    tab.click_button("Download", STAGE)
+    found = lambda: [f for f in (folder/"downloads").glob("*.csv") if f.stat().st_size]
+    file, = wait(found, "the download")
+    return file.rename(folder/f"{time.time()}.csv")

@@ -5,6 +5,7 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 import study_browser
+from study_browser import CELLS, STAGE, WATCH, card, download, image, visible
 from rbdm_nb.gaze import recordings, study
 from rbdm_nb.corpora import synthetic
 from rbdm_nb.corpora.datasets import EXPRESSIONS, LazyImages
@@ -296,21 +297,6 @@ def test_timing_that_is_wrong_is_found():
     assert timing(dropped) == ([], 1/3)
 
 
-WATCH = """(() => { window.seen = []; const last = {};
-  window.watcher?.disconnect();
-  window.watcher = new MutationObserver(() => { for (const part of ["canvas", ".cross"]) {
-    const element = document.querySelector(`.rbdm-study ${part}`), visible = element?.style.visibility === "visible";
-    if (visible !== !!last[part]) seen.push([performance.now(), part, last[part] = visible]);
-  } });
-  watcher.observe(document.body, {subtree: true, childList: true, attributes: true, attributeFilter: ["style"]});
-})()"""
-STAGE = "document.querySelector('.rbdm-study')"
-CELLS = ("JSON.stringify([...jupyterapp.shell.currentWidget.content.model.cells].map(c => [c.type, "
-         "c.sharedModel.source]))")
-def visible(part): return f"{STAGE}?.querySelector('{part}').style.visibility === 'visible'"
-def card(text): return f"{STAGE}?.querySelector('.card').innerText.includes('{text}')"
-def image(tab, n):
-    tab.until(f"seen.filter(([, part, on]) => part === 'canvas' && on).length === {n} && {visible('canvas')}")
 def now(): return 1000*time.time()
 
 
@@ -352,13 +338,6 @@ def on_screen(tab, images):
                  "return [r.x, r.y, r.width, r.height] })()"))
     shot = tab.picture(clip=dict(zip(("x", "y", "width", "height", "scale"), (*box, 96/box[2]))))
     return int(np.abs(np.asarray(shot.convert("RGB").resize((96, 96)), float) - images).mean((1, 2, 3)).argmin())
-
-
-def download(tab, folder):
-    tab.click_button("Download", STAGE)
-    found = lambda: [f for f in (folder/"downloads").glob("*.csv") if f.stat().st_size]
-    file, = study_browser.wait(found, "the download")
-    return file.rename(folder/f"{time.time()}.csv")
 
 
 @pytest.mark.timeout(600)

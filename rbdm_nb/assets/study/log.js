@@ -5,7 +5,7 @@ class Study {
     this.client = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;       // this page
     Object.assign(this, {log: [], saved: 0, asked: 0, problem: "", pending: new Map(), pictures: new Map(), views: new Set()});
     Object.assign(this, {run: null, now: {run: 0, trial: 0, offset: 0}, idle: "", accept: null});
-    this.stage = new Stage(this.settings);
+    this.stage = this.makeStage();
     model.on("msg:custom", (message, buffers) => this.receive(message, buffers));
     this.ask("log").then(([reply]) => this.run || this.adopt(reply.log), error => this.run || this.complain(error));
   }
@@ -28,6 +28,15 @@ class Study {
     if (message.owner && message.owner !== this.client && this.run) this.stop("taken over by another window");
   }
 
+  forget() { return this.ask("forget").then(([reply]) => this.adopt(reply.log), error => this.complain(error)); }
+
+  stale() {                                                         // is what there is too old to go on behind it?
+    const last = this.log.at(-1), hours = this.settings.max_age_h;
+    return hours !== undefined && last !== undefined && !this.finished() && Date.now() - last.epoch_ms > hours * 3.6e6;
+  }
+
+  tooOld() { return `The last answer is from ${new Date(this.log.at(-1).epoch_ms).toLocaleString()}, too long ago to go on behind it. Download the events, then begin anew.`; }
+  finished() { return this.done().size === this.settings.names.length; }
   adopt(log) { Object.assign(this, {log, saved: log.length, problem: ""}); this.changed(); }
   changed() { for (const refresh of this.views) refresh(); }
   complain(error) { this.problem = error.message; this.changed(); }
@@ -51,6 +60,6 @@ class Study {
     const quote = value => value === null ? "" : /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value;
     const rows = [this.settings.columns, ...this.log.map(e => this.settings.columns.map(c => quote(e[c])))];
     const file = new Blob([rows.map(row => row.join(",") + "\n").join("")], {type: "text/csv"});
-    make("a", {href: URL.createObjectURL(file), download: `${this.settings.annotator || "labelling"}_events.csv`}).click();
+    make("a", {href: URL.createObjectURL(file), download: `${this.settings.file}_events.csv`}).click();
   }
 }

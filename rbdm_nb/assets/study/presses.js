@@ -1,7 +1,7 @@
 Object.assign(Study.prototype, {
   labelOf(event) {
     const is = key => key === event.key.toLowerCase() || /^\d$/.test(key) && [`Digit${key}`, `Numpad${key}`].includes(event.code);
-    return this.settings.classes[this.settings.keys.findIndex(is)] ?? "";
+    return this.labels()[this.settings.keys.findIndex(is)] ?? "";
   },
 
   onKey(event) {
@@ -15,7 +15,7 @@ Object.assign(Study.prototype, {
   },
 
   onPointer(event) {
-    if (event.button === 0 && !event.target.closest(".card")) this.press({time: event.timeStamp, key: "click", label: ""});
+    if (event.button === 0 && !event.target.closest(".card, button")) this.press({time: event.timeStamp, key: "click", label: "", at: [event.clientX, event.clientY]});
   },
 
   press(press) {

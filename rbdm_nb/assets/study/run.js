@@ -36,15 +36,16 @@ Object.assign(Study.prototype, {
     if (this.run) return;
     Object.assign(this, {run: new AbortController(), full, now: {run: 0, trial: 0, offset: 0}});
     this.changed();
-    let ending = ["Thank you", "All images are labelled."];
+    let ending = ["Thank you", WORDS.done];
     try {
       const todo = await this.prepare();
       for (let k = 0, blank; k < todo.length; k++) blank = await this.trial(todo[k], todo[k + 1], blank);
       this.now.trial = 0;
+      this.last?.();                  // what a study notes behind its last trial
       this.finish("run_end");
     } catch (error) {
       this.finish("stop", {detail: error.message});
-      ending = ["Paused", `${this.done().size} of ${this.settings.names.length} images are labelled.`];
+      ending = WORDS.endings?.[error.message] ?? ["Paused", WORDS.paused(this.done().size, this.settings.names.length)];
       if (error !== this.run.signal.reason) this.problem = error.message;
     }
     this.run = null;

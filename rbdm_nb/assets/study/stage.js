@@ -6,23 +6,22 @@ function make(tag, attributes = {}, ...children) {
 }
 
 const button = (content, onclick, main) => make("button", {type: "button", className: main ? "main" : "", onclick}, ...content);
-const keyHint = (settings, k) => [make("kbd", {}, settings.keys[k]), settings.classes[k]];
-const keyList = settings => make("ul", {className: "labels"}, ...settings.classes.map((_, k) => make("li", {}, ...keyHint(settings, k))));
+const keyHint = (key, label) => [make("kbd", {}, key), label];
 
 class Stage {
   constructor(settings) {
-    this.square = settings.square_px;
-    this.canvas = make("canvas", {role: "img", "aria-label": "The image to label"});
+    Object.assign(this, {square: settings.square_px, parts: ["canvas", "cross", "card"], cursor: "none"});
+    this.canvas = make("canvas", {role: "img", "aria-label": WORDS.image});
     this.cross = make("div", {className: "cross", role: "img", "aria-label": "Fixation cross"});
     this.card = make("div", {className: "card", "aria-live": "polite"});
     this.area = make("div", {className: "area", tabIndex: -1}, this.canvas, this.cross, this.card);
-    this.dialog = make("dialog", {className: "rbdm-study", "aria-label": "Labelling study", "data-lm-suppress-shortcuts": "true"}, make("style", {}, STYLE), this.area);
+    this.dialog = make("dialog", {className: "rbdm-study", "aria-label": WORDS.title, "data-lm-suppress-shortcuts": "true"}, make("style", {}, STYLE), this.area);
     this.dialog.style.setProperty("--background", settings.background);
   }
 
-  show(part) {                                  // "canvas", "cross", "card" or null
-    for (const name of ["canvas", "cross", "card"]) this[name].style.visibility = name === part ? "visible" : "hidden";
-    this.area.style.cursor = part === "card" ? "auto" : "none";
+  show(...wanted) {                             // some of `parts`, or none of them
+    for (const name of this.parts) this[name].style.visibility = wanted.includes(name) ? "visible" : "hidden";
+    this.area.style.cursor = wanted.includes("card") ? "auto" : this.cursor;
     this.area.focus();
   }
 
@@ -37,7 +36,9 @@ class Stage {
     this.layout();
   }
 
-  room() { return Math.min(innerWidth, innerHeight) * devicePixelRatio; }
+  margin() { return 0; }                        // what must stay free above and below the square, in CSS pixels
+
+  room() { return Math.min(innerWidth, innerHeight - 2 * this.margin()) * devicePixelRatio; }
 
   layout() {                                    // everything in pixels of the screen, centred on whole ones
     const ratio = devicePixelRatio, shrink = Math.min(1, this.room() / this.square), side = this.square * shrink;

@@ -1,0 +1,44 @@
+class FileModel {                       // stands in for the notebook's kernel where there is none: the log is in the browser's storage
+  constructor({settings, pictures}) {
+    Object.assign(this, {settings, pictures, key: `rbdm_nb ${settings.about.study} ${settings.file}`});
+    addEventListener("storage", ({key}) => key === this.key && this.hear({owner: this.read().owner}, []));
+  }
+
+  get() { return this.settings; }
+  on(_, hear) { this.hear = hear; }
+  read() { return JSON.parse(localStorage.getItem(this.key)) ?? {log: [], owner: ""}; }
+
+  write(state) {
+    localStorage.setItem(this.key, JSON.stringify(state));
+    return state;
+  }
+
+  send({id, ...message}) {
+    const answer = () => {
+      try { return this.answer(message); } catch (error) { return [{error: error.message}, []]; }
+    };
+    setTimeout(() => {
+      const [reply, files] = answer();
+      this.hear({id, ...reply}, files);
+    });
+  }
+
+  answer({kind, client, trial, first, events}) {      // as `_answer` of rbdm_nb.gaze.study
+    if (kind === "image") return [{}, this.pictures[trial - 1].map(text => Uint8Array.from(atob(text), c => c.charCodeAt(0)))];
+    const state = this.read();
+    if (kind === "start") this.write(Object.assign(state, {owner: client}));
+    if (kind === "forget") {
+      localStorage.setItem(`${this.key} until ${Date.now()}`, JSON.stringify(state.log));
+      this.write(Object.assign(state, {log: []}));
+    }
+    if (kind !== "events") return [state, []];
+    if (state.owner !== client) throw new Error("the study was taken over by another window");
+    if (first > state.log.length) throw new Error(`events ${state.log.length} to ${first - 1} are missing`);
+    state.log.push(...events.slice(state.log.length - first));
+    return [{saved: this.write(state).log.length}, []];
+  }
+}
+
+const {initialize, render} = widget(), model = new FileModel(JSON.parse(document.getElementById("study").textContent));
+initialize({model});
+render({el: document.querySelector("main")});
