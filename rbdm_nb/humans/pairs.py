@@ -442,11 +442,11 @@ def restricted(logits, true, false) -> np.ndarray:
     return logits[image, true] > logits[image, false]
 
 # %% ../../nbs/08a_pairs.ipynb #c053
-def training_table(runs:list) -> pd.DataFrame:
+def training_table(runs:list, bar:float=STOP) -> pd.DataFrame:
     """One row a pair: its two classes, training images of an epoch, epochs, whether the running accuracy reached
-    STOP in any of them, running accuracy, validation accuracy, seconds."""
+    the `bar` in any of them, running accuracy, validation accuracy, seconds."""
     rows = [(" – ".join(r.classes), int(r.curve.images_seen.iloc[0]), len(r.curve),
-             bool((r.curve.accuracy >= STOP).any()), r.accuracy, r.curve.val_accuracy.iloc[-1], r.seconds)
+             bool((r.curve.accuracy >= bar).any()), r.accuracy, r.curve.val_accuracy.iloc[-1], r.seconds)
             for r in runs]
     return pd.DataFrame(rows, columns=["pair", "images", "epochs", "reached", "accuracy", "val_accuracy", "seconds"])
 
