@@ -13,14 +13,10 @@ class FileModel {                       // stands in for the notebook's kernel w
     return state;
   }
 
-  send({id, ...message}) {
-    const answer = () => {
-      try { return this.answer(message); } catch (error) { return [{error: error.message}, []]; }
-    };
-    setTimeout(() => {
-      const [reply, files] = answer();
-      this.hear({id, ...reply}, files);
-    });
+  send({id, ...message}) {              // done at once, so that no reload comes between; told later, as by a kernel
+    let reply, files = [];
+    try { [reply, files] = this.answer(message); } catch (error) { reply = {error: error.message}; }
+    setTimeout(() => this.hear({id, ...reply}, files));
   }
 
   answer({kind, client, trial, first, events}) {      // as `_answer` of rbdm_nb.gaze.study
