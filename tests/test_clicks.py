@@ -131,6 +131,14 @@ def test_revealed_share_is_that_of_the_discs():
     assert clicks.revealed([], [], .2) == 0 and clicks.revealed([.5], [.5], 1) == 1
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=4), st.floats(.01, 1))
+def test_revealed_share_counts_pixels(where, radius):
+    x, y = np.array(where).T[:, :, None, None]
+    row, column = (np.mgrid[:128, :128] + .5)/128
+    assert clicks.revealed(x.ravel(), y.ravel(), radius) == ((column - x)**2 + (row - y)**2 <= radius**2).any(0).mean()
+
+
 places = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=5)
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -357,6 +365,9 @@ def test_the_file_is_whole_and_loads_nothing(tmp_path):
     assert code.removesuffix("export default widget;") in page and not re.search(r"(src|href)=", page)
     assert not re.search(r"https?:|//cdn|@import|\bimport\b|\bfetch\(|XMLHttp|<script|</script|url\(", code)
     assert json.loads(re.search('id="study">(.*?)</script>', page)[1])["settings"]["names"] == a_study().names
+    with pytest.raises(ValueError, match="letters and digits"): a_study().to_html(tmp_path/"all.html", ["P1", "P 2"])
+    with pytest.raises(ValueError, match="no participants"): a_study().to_html(tmp_path/"all.html", [])
+    with pytest.raises(ValueError, match="'P1' occurs twice"): a_study().to_html(tmp_path/"all.html", ["P1", "P1"])
 
 
 # In the browser
@@ -538,7 +549,7 @@ def test_limits_calibration_and_age(browser, tmp_path):
     tab.until("!!document.querySelector('.rbdm-view')")
     tab.click_button("in full screen")
     tab.until(card("bank card"))
-    tab.js(f"(() => {{ const s = {STAGE}.querySelector('input'); s.value = 428; s.dispatchEvent(new Event('input')); }})()")
+    tab.js(f"(s => {{ s.value = 428; s.dispatchEvent(new Event('input')); }})({STAGE}.querySelector('input'))")
     assert tab.js(f"{STAGE}.querySelector('.bank-card').getBoundingClientRect().width") == 428
     tab.key(" ")                                        # does not fit yet
     tab.click_button("It fits", STAGE)
@@ -600,7 +611,8 @@ def test_in_jupyterlab_as_in_a_file_and_behind_a_reload(by_file, tmp_path):
         answer(tab, rows[1], 2)
         image(tab, 3)
         click_face(tab, .25, .25)
-        study_browser.wait(lambda: study_browser.value(kernel, "[e['event'] for e in two._log][-1]") == "click", "a click")
+        last = lambda: study_browser.value(kernel, "[e['event'] for e in two._log][-1]")
+        study_browser.wait(lambda: last() == "click", "a click")
         tab.js("jupyterapp.commands.execute('docmanager:save').then(() => true)")
         tab.reload()
         tab.until("document.querySelectorAll('.rbdm-view')[1]?.innerText.includes('2 of 8')")
@@ -612,3 +624,24 @@ def test_in_jupyterlab_as_in_a_file_and_behind_a_reload(by_file, tmp_path):
     assert list(clicks.clicks(behind)[["trial", "image", "n", "x", "y"]].itertuples(index=False, name=None)) == (
         expected_clicks(rows))
     assert list(clicks.trials(behind).interrupted) == [r["trial"] == 3 for r in rows if r["kind"] == "trial"]
+
+
+@pytest.mark.timeout(600)
+def test_one_file_for_several_participants(browser, tmp_path):
+    a_study().to_html(tmp_path/"all.html", ["P1", "P2"])
+    plan = clicks.ClickStudy(FACES, PAIRS, "P2", **QUICK).plan.to_dict("records")
+    for query in ("", "?participant=P2", "?participant=P3"):
+        tab = browser.tab((tmp_path/"all.html").as_uri() + query)
+        tab.until("!!document.querySelector('.rbdm-view')")
+        if query != "?participant=P2":
+            told = tab.js("document.querySelector('.alert').innerText")
+            assert told == ("There is no participant P3." if query else "")
+            tab.js("document.querySelector('select').value = 'P2'")
+            tab.click_button("Go on")
+        enter_study(tab)
+        answer(tab, plan[0], 1)
+        image(tab, 2)
+        state = json.loads(tab.js("Object.values(localStorage)[0]"))
+        tab.js("localStorage.clear()")
+        assert json.loads(state["log"][0]["detail"])["participant"] == "P2"
+        assert state["log"][-1]["image"] == plan[1]["image"]
