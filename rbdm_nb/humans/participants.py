@@ -73,7 +73,7 @@ def clickers(n:int=24, seed:int=0) -> tuple:
     def one(k):
         g = rng(seed, "clicker", k)
         grown = lambda mean, sd: float(mean*np.exp(sd*g.normal()))
-        c = Clicker(f"simulated-{k + 1:02d}")
+        c = Clicker(f"simulated{k + 1:02d}")
         c = replace(c, habit=float(np.clip(c.habit + .1*g.normal(), 0, 1)), gain=grown(c.gain, .08),
                     noise=grown(c.noise, .08), threshold=grown(c.threshold, .08), think_ms=grown(c.think_ms, .2),
                     pace_ms=grown(c.pace_ms, .2))
