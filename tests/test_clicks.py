@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 from scipy.ndimage import uniform_filter
 import study_browser
-from study_browser import STAGE, WATCH, card, download, image
+from study_browser import STAGE, WATCH, card, download, image, open_stage
 from rbdm_nb.corpora.datasets import Corpus
 from rbdm_nb.gaze import study
 from rbdm_nb.humans import clicks
@@ -382,8 +382,7 @@ def places_of(trial): return [((trial % 5 + 1)/8, .5), ((trial % 3 + 4)/8, (tria
 
 
 def enter_study(tab, consent=True, view=0):
-    tab.until(f"!!document.querySelectorAll('.rbdm-view')[{view}]")
-    tab.click_button("in this window", f"document.querySelectorAll('.rbdm-view')[{view}]")
+    open_stage(tab, "in this window", view)
     if consent:
         tab.until(card("I take part."))
         tab.click_button("I agree", STAGE)
@@ -498,8 +497,7 @@ def test_a_reload_in_the_middle_loses_nothing(browser, tmp_path):
     a_study().to_html(tmp_path/"P1.html")
     tab = browser.tab((tmp_path/"P1.html").as_uri())
     tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path/"downloads"))
-    tab.until("!!document.querySelector('.rbdm-view')")
-    tab.click_button("in this window", "document.querySelector('.rbdm-view')")
+    open_stage(tab, "in this window")
     tab.until(card("I take part."))
     tab.click_button("I do not agree", STAGE)
     tab.until(card("Nothing was recorded"))
@@ -546,8 +544,7 @@ def test_limits_calibration_and_age(browser, tmp_path):
     widget.to_html(tmp_path/"P1.html")
     tab = browser.tab((tmp_path/"P1.html").as_uri())
     tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path/"downloads"))
-    tab.until("!!document.querySelector('.rbdm-view')")
-    tab.click_button("in full screen")
+    open_stage(tab, "in full screen")
     tab.until(card("bank card"))
     tab.js(f"(s => {{ s.value = 428; s.dispatchEvent(new Event('input')); }})({STAGE}.querySelector('input'))")
     assert tab.js(f"{STAGE}.querySelector('.bank-card').getBoundingClientRect().width") == 428
