@@ -159,6 +159,7 @@ def test_clicks_come_out_as_they_went_in_by_csv_and_bids(tmp_path_factory, where
     (dict(detail='{"n": 1, "x": -0.01, "y": 0.5}'), "must be JSON with n, x, y"),
     (dict(detail='{"n": 1, "x": NaN, "y": 0.5}'), "must be JSON with n, x, y"),
     (dict(detail='{"n": 1.5, "x": 0.1, "y": 0.5}'), "must be JSON with n, x, y"),
+    (dict(detail='{"n": 1, "x": true, "y": 0.5}'), "must be JSON with n, x, y"),
     (dict(detail=""), "must be JSON with n, x, y"), (dict(event="clik"), "did you mean 'click'?"),
     (dict(trial=0), "click in run 1, trial 0"), (dict(trial=99), "trial 99 of 12"),
     (dict(image="somebody"), "another seed, or other images?"), (dict(time_ms="soon"), "time_ms is 'soon'"),
@@ -264,7 +265,7 @@ def test_a_bids_file_that_was_edited_is_named_with_the_line(tmp_path, old, new, 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data())
 def test_a_damaged_file_is_refused_or_means_the_same(tmp_path_factory, data):
-    "A line lost, doubled or swapped with another, or a character changed: a ValueError, never another set of clicks."
+    "A line lost, doubled or swapped with another: a ValueError, or fewer trials, never other answers."
     log, folder = clicks.events_frame(session()), tmp_path_factory.mktemp("damaged")
     lines = log.to_csv(index=False, lineterminator="\n").splitlines()
     k, j = (data.draw(st.integers(1, len(lines) - 1)) for _ in "kj")
