@@ -26,6 +26,7 @@ _PUBLIC = {
     "masking": "MASKS make_mask corpus_masks negative_mask mean_mask perceptive_mask random_mask",
     "trainee": "Condition train run_condition",
     "humans.pairs": "PairSettings VOTES fit_pairs pair_logits vote",
+    "humans.clicks": "ClickStudy pair_design",
 }
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 __all__ = [*_HOME]

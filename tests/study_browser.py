@@ -210,6 +210,17 @@ def image(tab, n):
     tab.until(f"seen.filter(([, part, on]) => part === 'canvas' && on).length === {n} && {visible('canvas')}")
 
 
+def open_stage(tab, button, view=0):
+    "Click a button of the study's view until its stage is there: a click is lost where the page moves under it."
+    place = f"document.querySelectorAll('.rbdm-view')[{view}]"
+    def opened():
+        tab.click_button(button, place)
+        try: return tab.until(f"!!{STAGE}", 3)
+        except TimeoutError: return False
+    tab.until(f"!!{place}")
+    wait(opened, "the stage")
+
+
 def download(tab, folder):
     tab.click_button("Download", STAGE)
     found = lambda: [f for f in (folder/"downloads").glob("*.csv") if f.stat().st_size]

@@ -5,7 +5,7 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 import study_browser
-from study_browser import CELLS, STAGE, WATCH, card, download, image, visible
+from study_browser import CELLS, STAGE, WATCH, card, download, image, open_stage, visible
 from rbdm_nb.gaze import recordings, study
 from rbdm_nb.corpora import synthetic
 from rbdm_nb.corpora.datasets import EXPRESSIONS, LazyImages
@@ -321,11 +321,7 @@ def page(tmp_path_factory):
 
 
 def begin(tab, which, study):
-    def opened():                                               # a click is lost where the page moves under it
-        tab.click_button(which, f"document.querySelectorAll('.rbdm-view')[{study}]")
-        try: return tab.until(f"!!{STAGE}", 3)
-        except TimeoutError: return False
-    study_browser.wait(opened, "the stage")
+    open_stage(tab, which, study)
     tab.until(card("Begin"))
     assert tab.js("document.querySelectorAll('dialog.rbdm-study').length") == 1
     tab.js(WATCH)

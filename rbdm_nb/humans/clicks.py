@@ -151,9 +151,9 @@ EVENTS = PHASES | {
     "hidden": "the page was covered or its tab left", "visible": "and came back"}
 
 def _is_text(value) -> bool: return isinstance(value, str) and value.strip() != "" and value.isprintable()
-def _is_count(value) -> bool: return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-def _is_place(value) -> bool: return isinstance(value, (int, float)) and 0 <= value <= 1
-def _is_radius(value) -> bool: return isinstance(value, (int, float)) and 0 < value <= 1
+def _is_count(value) -> bool: return type(value) is int and value >= 0      # True is no number here
+def _is_place(value) -> bool: return type(value) in (int, float) and 0 <= value <= 1
+def _is_radius(value) -> bool: return _is_place(value) and value > 0
 
 DETAILS = {"run_start": {"participant": _is_text, "radius": _is_radius},
            "trial_start": {"block": _is_count, "kind": KINDS.__contains__, "true": _is_text, "false": _is_text,
@@ -572,8 +572,10 @@ class ClickStudy(study.Study):
                            study=_digest(design.to_csv(index=False), radius, blur, persist))
         consent, px = _paragraphs(consent), setup.to_pixels(size_deg)
         self._plan, own = self._of(participant)
-        common = study.checked_settings(own["names"], ("left", "right"), participant, keys, blank_ms, 0,
-                                        max(16, round(px)) if square_px is None else square_px, background)
+        side = max(16, round(px)) if square_px is None else square_px
+        checked = study.checked_settings(own["names"], ("left", "right"), participant, keys, blank_ms, 0, side,
+                                         background)
+        common = {k: checked[k] for k in ("keys", "columns", "blank_ms", "square_px", "background")}
         super().__init__(common | own | dict(
             radius=radius, persist=persist, blocks=blocks, feedback=feedback, max_clicks=max_clicks,
             refractory_ms=refractory_ms, allow_blind=allow_blind, options_ms=options_ms, calibrate=calibrate,

@@ -13,7 +13,7 @@ Object.assign(Study.prototype, {
     on(window, "resize", this.onResize);
     this.watchRatio(on);
     on(dialog, "cancel", event => event.preventDefault());
-    on(dialog, "close", () => this.stop("closed"));
+    on(dialog, "close", () => dialog.open || this.stop("closed"));       // the event may come when it is open anew
   },
 
   watchRatio(on) {                    // the window moved to another monitor, say: no resize tells of that
