@@ -1,11 +1,12 @@
 "Simulated participants: what is known about them must come out of the same functions that people's clicks go through."
-import numpy as np, pytest
 from dataclasses import replace
+import numpy as np, pytest
 from rbdm_nb.corpora.datasets import load
 from rbdm_nb.humans.agreement import exclusion, kept_trials, pair_correlations
 from rbdm_nb.humans.clickmaps import attention_map, click_masks, click_trials, dice
 from rbdm_nb.humans.clicks import clicks, pair_design, read_study, save_bids, trials
-from rbdm_nb.humans.participants import GUESSER, SKIPPER, Clicker, clickers, kind_of_participants, scene, simulated_people
+from rbdm_nb.humans.participants import (GUESSER, SKIPPER, Clicker, clickers, kind_of_participants, scene,
+                                         simulated_people)
 from rbdm_nb.masking import ellipse_mask
 
 SIZE, DIFFICULTY = 64, .3
