@@ -25,7 +25,7 @@ def main(options):
     learn, valid = corpora("synthetic", limit=8*options.each, size=options.size, difficulty=0.3)
     for corpus in (learn, valid): corpus.images[:]      # drawn before the clock runs
     settings = PairSettings("ResNet20", options.size, max_epochs=options.max_epochs, batch_size=16,
-                            learning_rate=0.001, momentum="0.9", augment=False)
+                            learning_rate=0.001, momentum="0.6", augment=False)
     load, wall, cpu = os.getloadavg()[0], time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         runs = fit_pairs(Store(folder), learn, valid, settings, pairs=PAIRS[:options.pairs])
