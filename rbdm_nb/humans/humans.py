@@ -4,8 +4,9 @@
 __all__ = ['pair_maps']
 
 # %% ../../nbs/08_humans.ipynb #c002
-import numpy as np, pandas as pd
+import numpy as np
 from ..explain.methods import explainer
+from ..networks.training import STATE, _load_weights, untrained
 from ..project import progress
 
 # %% ../../nbs/08_humans.ipynb #c038
@@ -20,9 +21,9 @@ def pair_maps(runs, faces, design, method:str, **options) -> np.ndarray:
     for key in progress(dict.fromkeys(keys), desc=method, unit=" pairs"):
         rows, run = np.flatnonzero([k == key for k in keys]), of_pair[key]
         if model is None:
-            model = run.model()
-            how = explainer(model, method, **options)
-        else: model.set_weights(run.model().get_weights())
+            model = untrained(run.recipe)
+            how = explainer(model, method, **options)      # traced once: only the weights change
+        _load_weights(run.best.checked(STATE), model)
         target = np.array([run.classes.index(c) for c in design.true.iloc[rows]])
         maps = how(np.asarray(run.prepare(faces.images[rows])), target)
         out = np.zeros((len(design), *maps.shape[1:]), "float32") if out is None else out
