@@ -2,6 +2,7 @@
 widget and as a file, below."""
 import base64, io, json, re
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
@@ -340,7 +341,8 @@ def a_study(**options): return clicks.ClickStudy(FACES, PAIRS, "P1", **QUICK | o
     (dict(refractory_ms=-1), "refractory_ms must be"), (dict(square_px=8), "square_px must be"),
     (dict(background="grey"), "background must be"), (dict(design=PAIRS.drop(columns="false")), "no column 'false'"),
     (dict(design=PAIRS.assign(index=0)), "is not image 0 of"), (dict(design=PAIRS.assign(false="z")), "not z; it is"),
-    (dict(corpus=FACES[::2]), "was it made for another?")])
+    (dict(corpus=FACES[::2]), "was it made for another?"), (dict(blur=193), "blur must be 1 … 192 pixels"),
+    (dict(corpus=replace(FACES, images=FACES.images[:, 1:])), "clicks need a square one")])
 def test_studies_that_cannot_be(change, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         clicks.ClickStudy(**dict(corpus=FACES, design=PAIRS, participant="P1") | QUICK | change)

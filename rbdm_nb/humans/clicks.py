@@ -565,11 +565,12 @@ class ClickStudy(study.Study):
                        max_clicks=(1 if max_clicks is None else max_clicks, 1, 10_000, True),
                        max_age=(1 if max_age is None else max_age, 0, 1e6, False))
         _check_rows(corpus, design)
+        stimulus(np.zeros(corpus.images.shape[1:], np.uint8), blur)     # says what does not fit before anybody comes
         spare = outside_design(corpus, design, practice + catch, "practice and catch trials", seed)
         self._images, self._blur = corpus.images, blur
         self._plan_of = lambda who: trial_order(design, who, blocks, seed, spare[:practice], spare[practice:])
         self._about = dict(seed=seed, radius=radius, blur=blur, persist=persist,
-                           study=_digest(design.to_csv(index=False), radius, blur, persist))
+                           study=_digest(design.to_csv(index=False, lineterminator="\n"), radius, blur, persist))
         consent, px = _paragraphs(consent), setup.to_pixels(size_deg)
         self._plan, own = self._of(participant)
         side = max(16, round(px)) if square_px is None else square_px
