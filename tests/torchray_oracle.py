@@ -7,7 +7,7 @@ Writes tests/fixtures/torchray.npz: masks of random grids, blurred and blended i
 (`network_weights`, `images`), which the test makes again. TorchRay starts from grids of ones, where all pixels are tied
 and rounding decides; the searches here start from `start` instead, put in the place of its `torch.ones`. Pixels can be
 tied later, too. So each search starts from the first of counted starts that TorchRay itself does not depend on to the
-last digits: from three that differ in the seventh it ends at the same masks."""
+last digits: from one that differs in the seventh it ends at the same masks."""
 import sys
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,8 @@ SIZE, STEP, SIGMA, AREAS = 24, 3, 5, (.1, .3)
 GRIDS = ((7, 21), (2, 5), (3, 9))          # steps and sigmas of masks of 48 x 48
 CASES = tuple(product(("preserve", "delete", "dual"), ("logit", "margin"), ("blur", "fade")))
 ITERATIONS = 200
-APART, SAME = 1e-7, 1e-4       # how far from a start others are, and what their masks may differ by
+APART, SAME = 1e-7, 1e-4       # how far from a start another is, and what their masks may differ by
+UNSTEADY = {("delete", "margin", "blur"): (2,)}    # steady for that other start, but 1.7e-3 apart for a third
 
 
 def drawn(name, *shape): return np.random.default_rng([*name.encode()]).normal(size=shape).astype("float32")
@@ -76,17 +77,14 @@ def searched(torch, module, variant, score, perturbation, iterations, begin):
 
 
 def steady(torch, module, case):
-    "(seed, masks) of the first start around which the search ends at the same masks."
-    def masks(begin): return searched(torch, module, *case, ITERATIONS, begin)
+    "(seed, masks) of the first start from which a little apart the search ends at the same masks."
     for seed in range(200):
+        if seed in UNSTEADY.get(case, ()): continue
         begin = start(seed)
-        here, apart = masks(begin), (begin + APART*np.sign(start(seed + k) - .6) for k in (1000, 2000, 3000))
-        off = 0.
-        for other in apart:
-            off = max(off, np.abs(masks(other.astype("float32")) - here).max())
-            if off > SAME: break
-        print(*case, seed, f"{off:.1e}", flush=True)
-        if off <= SAME: return seed, here
+        apart = begin + APART*np.sign(start(seed + 1000) - .6).astype("float32")
+        here, there = (searched(torch, module, *case, ITERATIONS, b) for b in (begin, apart))
+        print(*case, seed, f"{np.abs(here - there).max():.1e}", flush=True)
+        if np.abs(here - there).max() < SAME: return seed, here
 
 
 def main():
