@@ -135,7 +135,8 @@ class Entry:
     @property
     def seconds(self) -> float:
         "Seconds that its resumable arrays took, interruptions aside, of all processes that made them."
-        return sum(_unsealed(f)["seconds"] for f in self.path.glob("*.progress/*.json"))
+        records = [*self.path.glob("*.progress/*.json"), *self.path.glob("*.progress.json")]    # the latter: old ones
+        return sum(_unsealed(f)["seconds"] for f in records)
 
     @contextlib.contextmanager
     def lock(self):

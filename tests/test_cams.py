@@ -89,8 +89,8 @@ def test_a_network_of_zeros_has_blank_maps():
             assert not CamExplainer(model, method)(images()).any(), method
 
 
-PEERS = dict(grad_cam="GradCAM", hires_cam="HiResCAM", layer_cam="LayerCAM", xgrad_cam="XGradCAM",
-             grad_cam_pp="GradCAMPlusPlus")
+# its Grad-CAM++ adds 1e-6 to denominators that can be as small; a slow reference in 03e stands in for it
+PEERS = dict(grad_cam="GradCAM", hires_cam="HiResCAM", layer_cam="LayerCAM", xgrad_cam="XGradCAM")
 
 
 @pytest.mark.parametrize("method", PEERS)
@@ -109,10 +109,10 @@ def test_maps_are_those_of_pytorch_grad_cam(method):
     class Network(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.pictures = Pictures()
+            self.pictures, self.bias = Pictures(), torch.nn.Parameter(b2)
         def forward(self, x):
             flat = self.pictures(x).permute(0, 2, 3, 1).flatten(1)
-            return torch.relu(flat@w1 + b1)@w2 + b2
+            return torch.relu(flat@w1 + b1)@w2 + self.bias
 
     theirs = Network()
     x = torch.tensor(images()).permute(0, 3, 1, 2).requires_grad_()

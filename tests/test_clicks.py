@@ -2,6 +2,7 @@
 widget and as a file, below."""
 import base64, io, json, re
 from contextlib import ExitStack
+from pathlib import Path
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
@@ -128,6 +129,14 @@ def test_revealed_share_is_that_of_the_discs():
     assert abs(clicks.revealed([0.], [0.], .2) - np.pi*.01) < 2e-3          # a quarter of a disc
     assert clicks.revealed([.5, .5], [.5, .5], .2) == clicks.revealed([.5], [.5], .2)
     assert clicks.revealed([], [], .2) == 0 and clicks.revealed([.5], [.5], 1) == 1
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=4), st.floats(.01, 1))
+def test_revealed_share_counts_pixels(where, radius):
+    x, y = np.array(where).T[:, :, None, None]
+    row, column = (np.mgrid[:128, :128] + .5)/128
+    assert clicks.revealed(x.ravel(), y.ravel(), radius) == ((column - x)**2 + (row - y)**2 <= radius**2).any(0).mean()
 
 
 places = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=5)
@@ -356,6 +365,9 @@ def test_the_file_is_whole_and_loads_nothing(tmp_path):
     assert code.removesuffix("export default widget;") in page and not re.search(r"(src|href)=", page)
     assert not re.search(r"https?:|//cdn|@import|\bimport\b|\bfetch\(|XMLHttp|<script|</script|url\(", code)
     assert json.loads(re.search('id="study">(.*?)</script>', page)[1])["settings"]["names"] == a_study().names
+    with pytest.raises(ValueError, match="letters and digits"): a_study().to_html(tmp_path/"all.html", ["P1", "P 2"])
+    with pytest.raises(ValueError, match="no participants"): a_study().to_html(tmp_path/"all.html", [])
+    with pytest.raises(ValueError, match="'P1' occurs twice"): a_study().to_html(tmp_path/"all.html", ["P1", "P1"])
 
 
 # In the browser
@@ -370,6 +382,7 @@ def places_of(trial): return [((trial % 5 + 1)/8, .5), ((trial % 3 + 4)/8, (tria
 
 
 def enter_study(tab, consent=True, view=0):
+    tab.until(f"!!document.querySelectorAll('.rbdm-view')[{view}]")
     tab.click_button("in this window", f"document.querySelectorAll('.rbdm-view')[{view}]")
     if consent:
         tab.until(card("I take part."))
@@ -485,6 +498,7 @@ def test_a_reload_in_the_middle_loses_nothing(browser, tmp_path):
     a_study().to_html(tmp_path/"P1.html")
     tab = browser.tab((tmp_path/"P1.html").as_uri())
     tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path/"downloads"))
+    tab.until("!!document.querySelector('.rbdm-view')")
     tab.click_button("in this window", "document.querySelector('.rbdm-view')")
     tab.until(card("I take part."))
     tab.click_button("I do not agree", STAGE)
@@ -521,3 +535,113 @@ def test_a_reload_in_the_middle_loses_nothing(browser, tmp_path):
     assert list(table.interrupted) == [r["trial"] == 3 for r in rows if r["kind"] == "trial"]
     assert (found.event == "consent").sum() == 1 and list(found.detail[found.event == "stop"]) == ["escape"]
     assert clicks.participation(found, PAIRS).stopped[0] == 2
+
+
+@pytest.mark.timeout(600)
+def test_limits_calibration_and_age(browser, tmp_path):
+    options = dict(persist=False, max_clicks=2, allow_blind=True, calibrate=True, square_px=None, size_deg=4.5,
+                   consent="", practice=0, catch=0, blocks=1, max_age=1, feedback=True)
+    widget = a_study(**options)
+    rows = widget.plan.to_dict("records")
+    widget.to_html(tmp_path/"P1.html")
+    tab = browser.tab((tmp_path/"P1.html").as_uri())
+    tab.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path/"downloads"))
+    tab.until("!!document.querySelector('.rbdm-view')")
+    tab.click_button("in full screen")
+    tab.until(card("bank card"))
+    tab.js(f"(s => {{ s.value = 428; s.dispatchEvent(new Event('input')); }})({STAGE}.querySelector('input'))")
+    assert tab.js(f"{STAGE}.querySelector('.bank-card').getBoundingClientRect().width") == 428
+    tab.key(" ")                                        # does not fit yet
+    tab.click_button("It fits", STAGE)
+    tab.until(card("to come"))
+    tab.js(WATCH)
+    tab.key(" ")
+    image(tab, 1)
+    side = 2*57*np.tan(np.radians(2.25))*50             # 428 pixels for 8.56 cm
+    assert tab.js(f"{STAGE}.querySelector('canvas').width") == round(side)
+    for place in ((.25, .25), (.75, .75), (.5, .5)): click_face(tab, *place)
+    seen = canvas(tab)
+    grey = (seen == seen[..., :1]).all(-1)
+    near = lambda x, y: not grey[int(y*side) - 3:int(y*side) + 4, int(x*side) - 3:int(x*side) + 4].all()
+    assert [near(.25, .25), near(.75, .75), near(.5, .5)] == [False, True, False]
+    tab.key("f")
+    tab.until(card("It was"))
+    tab.key(" ")
+    image(tab, 2)
+    tab.key("j")                                        # without a click
+    tab.until(card("It was"))
+    tab.js("document.exitFullscreen()")
+    tab.until(card("2 of 6 faces are answered"))
+    tab.click_button("Close", STAGE)
+    key = tab.js("Object.keys(localStorage)[0]")
+    tab.js(f"localStorage.setItem({key!r}, localStorage.getItem({key!r}).replace(/\"epoch_ms\":(\\d+)/g, "
+           "(_, t) => `\"epoch_ms\":${t - 3601e3}`))")
+    kept = json.loads(tab.js(f"localStorage.getItem({key!r})"))["log"]
+    tab.reload()
+    tab.until("document.querySelector('.rbdm-view')?.innerText.includes('too long ago')")
+    tab.click_button("Begin anew")
+    tab.until("document.querySelector('.rbdm-view')?.innerText.includes('0 of 6 faces answered')")
+    assert kept in [json.loads(v) for v in tab.js("Object.values(localStorage)")]
+    tab.js("localStorage.clear()")
+    table = clicks.trials(clicks.events_frame([clicks.as_event(e, rows) for e in kept]))
+    assert list(table.clicks) == [2, 0] and np.isnan(table.time_ms[1]) and table.revealed[1] == 0
+    details = [e["detail"] for e in kept]
+    assert "limit" in details and "left full screen" in details
+    about = json.loads(details[0])
+    assert about["calibrated"] and about["px_per_cm"] == 50 and about["fullscreen"]
+    assert abs(about["px_per_deg"] - 2*57*np.tan(np.radians(.5))*50) < 1e-3
+
+
+@pytest.mark.timeout(600)
+def test_in_jupyterlab_as_in_a_file_and_behind_a_reload(by_file, tmp_path):
+    rows, tests = a_study().plan.to_dict("records"), str(Path(__file__).parent)
+    cells = (f"import sys\nsys.path.insert(0, {tests!r})\nimport test_clicks\none = test_clicks.a_study()\none",
+             "two = test_clicks.a_study()\ntwo")
+    with study_browser.lab_and_browser(tmp_path) as (lab, browser):
+        lab.notebook("clicks.ipynb", *cells)
+        tab = browser.tab(lab.url("clicks.ipynb"))
+        study_browser.run_all(tab)
+        tab.until("document.querySelectorAll('.rbdm-view').length === 2")
+        kernel = lab.kernel()
+        enter_study(tab)
+        finish_from(tab, rows)
+        tab.click_button("Close", STAGE)
+        enter_study(tab, view=1)
+        answer(tab, rows[0], 1)
+        answer(tab, rows[1], 2)
+        image(tab, 3)
+        click_face(tab, .25, .25)
+        last = lambda: study_browser.value(kernel, "[e['event'] for e in two._log][-1]")
+        study_browser.wait(lambda: last() == "click", "a click")
+        tab.js("jupyterapp.commands.execute('docmanager:save').then(() => true)")
+        tab.reload()
+        tab.until("document.querySelectorAll('.rbdm-view')[1]?.innerText.includes('2 of 8')")
+        enter_study(tab, consent=False, view=1)
+        finish_from(tab, rows, 2)
+        study_browser.value(kernel, f"[one.save_csv(r'{tmp_path}/one.csv'), str(two.save_bids(r'{tmp_path}/bids'))]")
+    assert said(clicks.read_study(tmp_path/"one.csv", PAIRS)) == said(by_file)
+    behind = clicks.read_study(tmp_path/"bids", PAIRS)
+    assert list(clicks.clicks(behind)[["trial", "image", "n", "x", "y"]].itertuples(index=False, name=None)) == (
+        expected_clicks(rows))
+    assert list(clicks.trials(behind).interrupted) == [r["trial"] == 3 for r in rows if r["kind"] == "trial"]
+
+
+@pytest.mark.timeout(600)
+def test_one_file_for_several_participants(browser, tmp_path):
+    a_study().to_html(tmp_path/"all.html", ["P1", "P2"])
+    plan = clicks.ClickStudy(FACES, PAIRS, "P2", **QUICK).plan.to_dict("records")
+    for query in ("", "?participant=P2", "?participant=P3"):
+        tab = browser.tab((tmp_path/"all.html").as_uri() + query)
+        tab.until("!!document.querySelector('.rbdm-view')")
+        if query != "?participant=P2":
+            told = tab.js("document.querySelector('.alert').innerText")
+            assert told == ("There is no participant P3." if query else "")
+            tab.js("document.querySelector('select').value = 'P2'")
+            tab.click_button("Go on")
+        enter_study(tab)
+        answer(tab, plan[0], 1)
+        image(tab, 2)
+        state = json.loads(tab.js("Object.values(localStorage)[0]"))
+        tab.js("localStorage.clear()")
+        assert json.loads(state["log"][0]["detail"])["participant"] == "P2"
+        assert state["log"][-1]["image"] == plan[1]["image"]

@@ -145,7 +145,7 @@ def test_a_worker_killed_at_any_moment(project, moment):
     assert {*map(int, made)} == {*range(0, 24, 2)} and again <= 1
     twice = len(made) - 12 + sum(len(rows(n)) - 10 for n in (1, 2, 3))
     assert 0 <= twice <= again and all(len(set(rows(n))) == 10 for n in (1, 2, 3))    # the one it was in
-    assert [o.status for o in run_set("params/sets/demo.yaml", cluster="local")] == ["there"]*3
+    assert [o.status for o in run_set("params/sets/demo.yaml")] == ["there"]*3
 
 
 @pytest.mark.parametrize("machines", [dict(jobs=2), dict(cluster="local")])

@@ -136,8 +136,9 @@ def randomisation(model, images, method="deep_taylor", bounds=None, cascade:bool
 
     `method`, `bounds`, `options`: as for `explainer`. `cascade`: each layer in addition to those nearer the output,
     else each alone. `steps`: at how many layers, evenly spread, maps are compared; None for all. One row each: layer,
-    randomised (number of layers), spearman and magnitudes (mean correlation of maps and of their absolute values), images (whose
-    maps are not constant). `.attrs["other faces"]`: the same for maps of neighbouring images. `model` is not changed.
+    randomised (number of layers), spearman and magnitudes (mean correlation of maps and of their absolute values),
+    images (whose maps are not constant). `.attrs["other faces"]`: the same for maps of neighbouring images. `model` is
+    not changed.
     `ValueError` as `explainer`, and for a model without weights."""
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())

@@ -270,11 +270,12 @@ def _seen(human, machine, pairs):
     human = _of_design(human, pairs, "human")
     machine = {name: _of_design(m, pairs, name) for name, m in machine.items()}
     unknown = np.isnan(human).all((1, 2))
-    for name, m in {"human": human[~unknown], **machine}.items():
-        bad = ~np.isfinite(m).all((1, 2))
+    for name, m in {"human": human, **machine}.items():
+        bad = ~np.isfinite(m).all((1, 2)) & ~(unknown & (name == "human"))
         if bad.any():
-            raise ValueError(f"{name}: {bad.sum()} of {len(m)} maps have nan or infinite values, the first is number "
-                             f"{int(bad.argmax())}; leave these images out of pairs and of all maps")
+            raise ValueError(f"{name}: {bad.sum()} of {len(m)} maps have nan or infinite values, the first is of image "
+                             f"{pairs.image.iloc[int(bad.argmax())]!r}; leave these images out of pairs and of all "
+                             "maps")
         if m.shape[1:] != human.shape[1:]:
             raise ValueError(f"{name}: maps of {m.shape[1:]} pixels, people's have {human.shape[1:]}; "
                              "explain.relevance.resize_relevance brings them to one size")

@@ -262,32 +262,36 @@ CLICKS = ("participant", "trial", "image", "true", "false", "label", "correct", 
 def revealed(x, y, radius, size=128) -> float:
     """Share of the image, 0 … 1, within `radius` of one of the places (`x`, `y`), all in shares of its side: of `size`
     × `size` pixels, those whose centre has d² ≤ r²."""
-    centre = (np.arange(size) + .5)/size
-    across, down = ((centre - np.atleast_1d(v)[:, None])**2 for v in (x, y))
-    return float((down[:, :, None] + across[:, None, :] <= radius**2).any(0).mean()) if np.size(x) else 0.
+    centre, seen = (np.arange(size) + .5)/size, np.zeros((size, size), bool)
+    around = lambda v: slice(max(0, int((v - radius)*size) - 1), int((v + radius)*size) + 2)    # what may be near
+    for a, b in zip(x, y):
+        down, across = (centre[around(b)] - b)**2, (centre[around(a)] - a)**2
+        seen[around(b), around(a)] |= down[:, None] + across <= radius**2
+    return float(seen.mean())
 
-def _answered(events, kind):
-    "The showings of `kind` that were answered, each with `again`: was there one of the same trial before?"
+def _answered(shows, kind) -> list:
+    """The `shows` of `kind` that were answered, each with label and correct, and whether it was interrupted: the page
+    was hidden meanwhile, or the same trial had been shown before."""
     if kind not in KINDS: raise ValueError(f"unknown kind of trial {kind!r}{suggest(kind, KINDS)}")
     seen, answered = set(), {}
-    for show in _shows(events):
+    for show in shows:
         key = show["participant"], show["trial"]
         if show["answers"] and key in answered:
             raise ValueError(f"participant {key[0]}, trial {key[1]}: answered twice; are the same events here twice?")
-        if show["answers"]: answered[key] = show | {"again": key in seen, "label": show["answers"][0][0]}
+        if show["answers"]:
+            label, interrupted = show["answers"][0][0], key in seen or "hidden" in show["at"]
+            answered[key] = show | dict(label=label, correct=label == show["true"], interrupted=interrupted)
         seen.add(key)
     return [show for show in answered.values() if show["kind"] == kind]
 
 def _trial(show) -> dict:
     "The row of `trials` for a showing that was answered."
-    at, (label, answered) = show["at"], show["answers"][0]
+    at, (_, answered) = show["at"], show["answers"][0]
     first = show["clicks"][0][3] if show["clicks"] else np.nan
     x, y = ([c[k] for c in show["clicks"]] for k in (1, 2))
     seen = 1. if "catch" in at else revealed(x, y, show["radius"])
-    return {k: show[k] for k in TRIALS[:7]} | dict(
-        label=label, correct=label == show["true"], clicks=len(x), first_click_ms=first - at["image_on"],
-        time_ms=answered - first, response_ms=answered - at["image_on"], revealed=seen,
-        interrupted="hidden" in at or show["again"])
+    return show | dict(clicks=len(x), first_click_ms=first - at["image_on"], time_ms=answered - first,
+                       response_ms=answered - at["image_on"], revealed=seen)
 
 def trials(events, kind="trial") -> pd.DataFrame:
     """One row for every answered trial of `events`, a frame of one participant's or of several's, one behind the other.
@@ -297,7 +301,7 @@ def trials(events, kind="trial") -> pd.DataFrame:
     click; `revealed`: share of the image that was uncovered; `interrupted`: the page was hidden meanwhile, or the face
     had been shown before in a run that was stopped. `kind`: "practice" and "catch" give those trials instead.
     `ValueError` where a participant's events are there twice."""
-    return pd.DataFrame([_trial(show) for show in _answered(events, kind)], columns=TRIALS)
+    return pd.DataFrame([_trial(show) for show in _answered(_shows(events), kind)], columns=TRIALS)
 
 def clicks(events, kind="trial") -> pd.DataFrame:
     """One row for every click of an answered trial of `events`, see `trials`.
@@ -305,8 +309,8 @@ def clicks(events, kind="trial") -> pd.DataFrame:
     `n` counts from 1; x, y: shares of the image's side from its left top corner, 0 … 1; `time_ms`: since the face's
     first frame."""
     rows = [(show["participant"], show["trial"], show["image"], show["true"], show["false"], show["label"],
-             show["label"] == show["true"], n, x, y, ms - show["at"]["image_on"])
-            for show in _answered(events, kind) for n, x, y, ms in show["clicks"]]
+             show["correct"], n, x, y, ms - show["at"]["image_on"])
+            for show in _answered(_shows(events), kind) for n, x, y, ms in show["clicks"]]
     return pd.DataFrame(rows, columns=CLICKS)
 
 # %% ../../nbs/08b_clicks.ipynb #c026
@@ -317,23 +321,30 @@ def participation(events, design) -> pd.DataFrame:
     one; `interrupted`: answered trials that were; `ignored`: presses that did nothing; `catch` and `catch_correct`:
     answered catch trials and the right ones; `accuracy`: share of right answers. `ValueError` for a face that is not in
     the design, or has other labels there."""
-    check_design(events, design)
-    people = [json.loads(d)["participant"] for d in events.detail[events.event == "run_start"]]
-    answers, catches, shows = trials(events), trials(events, "catch"), _shows(events)
-    rows = []
-    for who in dict.fromkeys(people):
-        own, caught = (t[t.participant == who] for t in (answers, catches))
-        mine = [s for s in shows if s["participant"] == who]
-        rows.append(dict(participant=who, answered=len(own), missing=len(design) - own.image.nunique(),
-                         stopped=sum(not s["answers"] for s in mine), interrupted=int(own.interrupted.sum()),
-                         ignored=sum(s["order"].count("ignored") for s in mine), catch=len(caught),
-                         catch_correct=int(caught.correct.sum()), accuracy=own.correct.mean()))
-    return pd.DataFrame(rows)
+    shows, everybody = _shows(events), events.detail[events.event == "run_start"]
+    _check_design(shows, design)
+    people = dict.fromkeys(json.loads(detail)["participant"] for detail in everybody)
+    own = {who: [show for show in shows if show["participant"] == who] for who in people}
+    return pd.DataFrame([_attendance(who, mine, design) for who, mine in own.items()])
+
+def _attendance(who, shows, design) -> dict:
+    "The row of `participation` for the `shows` of one participant."
+    answers, catches = (_answered(shows, kind) for kind in ("trial", "catch"))
+    count = lambda found, what: sum(show[what] for show in found)
+    return dict(participant=who, answered=len(answers),
+                missing=len(design) - len({show["image"] for show in answers}),
+                stopped=sum(not show["answers"] for show in shows), interrupted=count(answers, "interrupted"),
+                ignored=sum(show["order"].count("ignored") for show in shows), catch=len(catches),
+                catch_correct=count(catches, "correct"),
+                accuracy=count(answers, "correct")/len(answers) if answers else np.nan)
 
 def check_design(events, design):
     "`ValueError` unless each trial in `events` that is no practice and no catch is a row of `design`."
+    _check_design(_shows(events), design)
+
+def _check_design(shows, design):
     known = dict(zip(design.image, zip(design.true, design.false)))
-    for show in _shows(events):
+    for show in shows:
         image, labels = show["image"], (show["true"], show["false"])
         if show["kind"] != "trial" or known.get(image) == labels: continue
         wrong = f"image {image!r} is not in the design"
@@ -555,25 +566,29 @@ class ClickStudy(study.Study):
                        max_age=(1 if max_age is None else max_age, 0, 1e6, False))
         _check_rows(corpus, design)
         spare = outside_design(corpus, design, practice + catch, "practice and catch trials", seed)
-        plan = trial_order(design, check_participant(participant), blocks, seed, spare[:practice], spare[practice:])
-        side = max(16, round(setup.to_pixels(size_deg))) if square_px is None else square_px
-        names = study.check_names(plan.image)
-        study.check_names(corpus.classes, what="classes")
-        shared = study.checked_settings(names, ("left", "right"), participant, keys, blank_ms, 0, side,
-                                        background)
-        self._images, self._blur, self._plan = corpus.images, blur, plan.to_dict("records")
-        about = dict(participant=participant, seed=seed, radius=radius, blur=blur, persist=persist,
-                     study=_digest(design.to_csv(index=False), radius, blur, persist))
-        consent = _paragraphs(consent)
-        size_cm = setup.to_pixels(size_deg)*setup.pixel_cm if square_px is None else None
-        super().__init__(shared | dict(
-            trials=[{k: t[k] for k in ("block", "kind", "true", "false", "left")} for t in self._plan], about=about,
-            file=f"{participant}_task-{TASK}", radius=radius, persist=persist, blocks=blocks, feedback=feedback,
-            max_clicks=max_clicks, refractory_ms=refractory_ms, allow_blind=allow_blind, options_ms=options_ms,
-            calibrate=calibrate, instructions=_paragraphs(instructions), consent=consent,
-            consent_digest=_digest(*consent), px_per_cm=1/setup.pixel_cm, distance_cm=setup.distance_cm,
-            size_cm=size_cm, **({} if max_age is None else {"max_age_h": max_age})))
+        self._images, self._blur = corpus.images, blur
+        self._plan_of = lambda who: trial_order(design, who, blocks, seed, spare[:practice], spare[practice:])
+        self._about = dict(seed=seed, radius=radius, blur=blur, persist=persist,
+                           study=_digest(design.to_csv(index=False), radius, blur, persist))
+        consent, px = _paragraphs(consent), setup.to_pixels(size_deg)
+        self._plan, own = self._of(participant)
+        common = study.checked_settings(own["names"], ("left", "right"), participant, keys, blank_ms, 0,
+                                        max(16, round(px)) if square_px is None else square_px, background)
+        super().__init__(common | own | dict(
+            radius=radius, persist=persist, blocks=blocks, feedback=feedback, max_clicks=max_clicks,
+            refractory_ms=refractory_ms, allow_blind=allow_blind, options_ms=options_ms, calibrate=calibrate,
+            instructions=_paragraphs(instructions), consent=consent, consent_digest=_digest(*consent),
+            distance_cm=setup.distance_cm, px_per_cm=1/setup.pixel_cm,
+            size_cm=px*setup.pixel_cm if square_px is None else None,
+            **({} if max_age is None else {"max_age_h": max_age})))
         if events is not None: self._log = self._earlier_part(events)
+
+    def _of(self, participant) -> tuple:
+        "(the trials of `participant` as dicts, what the browser needs to know of these)."
+        plan = self._plan_of(check_participant(participant)).to_dict("records")
+        trials = [{k: t[k] for k in ("block", "kind", "true", "false", "left")} for t in plan]
+        return plan, dict(names=study.check_names(t["image"] for t in plan), trials=trials,
+                          about=self._about | dict(participant=participant), file=f"{participant}_task-{TASK}")
 
     def _earlier_part(self, file) -> list:
         "Events of `file`, if they are of this study and participant; otherwise `ValueError`."
@@ -594,8 +609,10 @@ class ClickStudy(study.Study):
 
     def frame(self, events) -> pd.DataFrame: return events_frame(events)
 
-    def files(self, trial) -> list:
-        original, hidden = stimulus(np.asarray(self._images[self._plan[trial - 1]["index"]]), self._blur)
+    def files(self, trial) -> list: return self._pictures(self._plan[trial - 1]["index"])
+
+    def _pictures(self, index) -> list:
+        original, hidden = stimulus(np.asarray(self._images[index]), self._blur)
         return [png(original), png(hidden)]
 
     @property
@@ -615,14 +632,19 @@ class ClickStudy(study.Study):
         "Write the events to the BIDS data set in `folder`, see the function `save_bids`."
         return save_bids(self.events, folder, **about)
 
-    def to_html(self, path):
-        """Write this participant's study to `path` as one file, which runs in any browser and needs no network.
+    def to_html(self, path, participants=None):
+        """Write the study to `path` as one file, which runs in any browser and needs no network.
 
-        The log is kept in that browser and downloaded as a CSV file, which `read_study` reads."""
-        text = lambda trial: [base64.b64encode(file).decode() for file in self.files(trial)]
-        pictures = [text(t["trial"]) for t in progress(self._plan, desc="images")]
-        data = json.dumps(dict(settings=self._settings, pictures=pictures)).replace("<", "\\u003c")
-        page = asset("study/page.html").replace("TITLE", f"Click study, {self._settings['about']['participant']}")
+        `participants`: who may take part, each in an order of their own; the page asks who one is, or is told by its
+        address (`study.html?participant=P02`). None: this one alone. The log is kept in that browser and downloaded as
+        a CSV file, which `read_study` reads."""
+        people = study.check_names([self._settings["about"]["participant"]] if participants is None else participants)
+        if not people: raise ValueError("no participants; give at least one")
+        pictures = {t["image"]: [base64.b64encode(file).decode() for file in self._pictures(t["index"])]
+                    for t in progress(self._plan, desc="images")}
+        data = json.dumps(dict(settings=self._settings, people={who: self._of(who)[1] for who in people},
+                               pictures=pictures)).replace("<", "\\u003c")
+        page = asset("study/page.html").replace("TITLE", "Click study")
         page = page.replace("SCRIPT\n", study.script("clicks", asset("study/page.js"))).replace("STUDY", data)
         write_atomic(path, page)
 

@@ -2,9 +2,9 @@
 
 # %% auto #0
 __all__ = ['PAIRS', 'STOP', 'SHIFTS', 'VOTES', 'TIES', 'pairs_of', 'of_classes', 'pair_corpus', 'without', 'PairSettings',
-           'CountedCrossEntropy', 'LastEpoch', 'PairNetwork', 'Network', 'fit_pair', 'fit_pairs', 'fit_multiclass',
-           'moved_masks', 'revealed', 'fine_tuned', 'pair_logits', 'score_matrix', 'vote', 'two_afc', 'restricted',
-           'training_table', 'summary', 'vote_table', 'each_pair']
+           'CountedCrossEntropy', 'LastEpoch', 'PairNetwork', 'Network', 'at_least', 'fit_pair', 'fit_pairs',
+           'fit_multiclass', 'moved_masks', 'revealed', 'fine_tuned', 'pair_logits', 'score_matrix', 'vote', 'two_afc',
+           'restricted', 'training_table', 'summary', 'vote_table', 'each_pair']
 
 # %% ../../nbs/08a_pairs.ipynb #c002
 from dataclasses import asdict, dataclass, fields, replace
@@ -152,7 +152,11 @@ class Network:
         else: self.model.set_weights(untrained(recipe).get_weights())
         for variable, value in zip(self.model.optimizer.variables, self.rested): variable.assign(value)
 
-def _reached(entry, stop): return bool(stop) and entry.meta["row"]["accuracy"] >= stop
+def at_least(accuracy, bar):
+    "Whether accuracies reach the `bar`, in single precision, as they are counted: 108 of 120 are 0.9."
+    return np.float32(accuracy) >= np.float32(bar)
+
+def _reached(entry, stop): return bool(stop and at_least(entry.meta["row"]["accuracy"], stop))
 
 def _finished(entries, stop):
     "(Epochs that are there, one after the other, up to the first that reached `stop`; whether no more are wanted.)"
@@ -442,11 +446,11 @@ def restricted(logits, true, false) -> np.ndarray:
     return logits[image, true] > logits[image, false]
 
 # %% ../../nbs/08a_pairs.ipynb #c053
-def training_table(runs:list) -> pd.DataFrame:
+def training_table(runs:list, bar:float=STOP) -> pd.DataFrame:
     """One row a pair: its two classes, training images of an epoch, epochs, whether the running accuracy reached
-    STOP in any of them, running accuracy, validation accuracy, seconds."""
+    the `bar` in any of them, running accuracy, validation accuracy, seconds."""
     rows = [(" – ".join(r.classes), int(r.curve.images_seen.iloc[0]), len(r.curve),
-             bool((r.curve.accuracy >= STOP).any()), r.accuracy, r.curve.val_accuracy.iloc[-1], r.seconds)
+             bool(at_least(r.curve.accuracy, bar).any()), r.accuracy, r.curve.val_accuracy.iloc[-1], r.seconds)
             for r in runs]
     return pd.DataFrame(rows, columns=["pair", "images", "epochs", "reached", "accuracy", "val_accuracy", "seconds"])
 

@@ -116,8 +116,8 @@ def epoch_order(n:int, seed:int, epoch:int) -> np.ndarray:
 
 def balanced_order(labels, seed:int, epoch:int, n:int) -> np.ndarray:
     """`n` images of `epoch`, counted from 1, the classes of `labels` in turn, so that each batch has nearly as many of
-    each (Bonnard et al. 2022, section IV-A). Each class's images come from an endless shuffle that goes on from epoch to
-    epoch."""
+    each (Bonnard et al. 2022, section IV-A). Each class's images come from an endless shuffle that goes on from epoch
+    to epoch."""
     classes = np.unique(labels)
     turn = np.concatenate([rng(seed, "classes in turn", epoch, k).permutation(classes)
                            for k in range(-(-n//len(classes)))])[:n]
@@ -302,7 +302,8 @@ def chain(store:Store, recipe:dict, masks_of, epochs:int, own_of=lambda epoch: {
     previous, entries = store.entry("start", **recipe), []
     for epoch in range(1, epochs + 1):
         masks = masks_of(epoch)
-        previous = store.entry("epoch", previous=previous, masks=None if masks is None else masks.entry, **own_of(epoch))
+        masks = None if masks is None else masks.entry
+        previous = store.entry("epoch", previous=previous, masks=masks, **own_of(epoch))
         entries.append(previous)
     return entries
 
@@ -509,8 +510,8 @@ def fit(store:Store, train, valid, *, architecture:str, image_size:int, epochs:i
     minimised, see `CrossEntropy`; its name, fields and code are part of the key. `masks_of(epoch)`: masks (indexable,
     bool (n, size, size), with `.entry`) that the epoch's training images are multiplied by, or None. `priors`:
     a map of each training image for the objective (indexable, of shape (n, size, size), float32, with `.entry`; or one
-    that moves by itself, as those of `guidance.priors`), or None. Validation images are never masked. `schedule`: one of
-    SCHEDULES, over all `epochs`. `sampling`: one of SAMPLINGS.
+    that moves by itself, as those of `guidance.priors`), or None. Validation images are never masked. `schedule`: one
+    of SCHEDULES, over all `epochs`. `sampling`: one of SAMPLINGS.
     Without epochs, the model stays as it was made. `keep`: epochs whose full state stays in the store.
     Raises `ValueError` for corpora, priors or numbers that do not fit, `TypeError` for what is no objective."""
     _check_training(train, valid, epochs, batch_size)

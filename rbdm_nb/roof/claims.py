@@ -47,7 +47,7 @@ class Expect(Strict):
         return "exact" if self.within is None else "tolerance"
 
 # %% ../../nbs/92_claims.ipynb #2f8730f4
-Need = Literal["corpus", "trainer_corpus", "annotators", "device"]
+Need = Literal["corpus", "trainer_corpus", "annotators", "participants", "device"]
 Line = Annotated[str, Field(min_length=3, max_length=110, pattern=r"^\S[^\n|]*$")]
 Section = Annotated[str, Field(pattern=r"^([A-Z][A-Za-z ]*|\d+(\.\d+)*)$")]
 Label = Annotated[str, Field(pattern=r"^(Figure|Table) [A-Z]?\d+$")]
@@ -239,8 +239,9 @@ BUILT_IN = "synthetic"
 _WORDS = dict(corpus="on {}", trainer_corpus="Trainer on {}", trainer="Trainer {}", method="relevance by {}",
               architecture="Trainee {}", momentum="momentum {}", epochs="{} epochs", images="{:,} training images",
               batch_size="batches of {}", class_weights="class weights: {}", augment="augmented: {}")
-_NEEDED = dict(corpus="images of {}", trainer_corpus="a Trainer on {}", annotators="{} who look", device="a {}")
-_FOUND = {BUILT_IN: "built-in faces", "simulated": "simulated annotators"}
+_NEEDED = dict(corpus="images of {}", trainer_corpus="a Trainer on {}", annotators="{} who look",
+               participants="{} who click", device="a {}")
+_FOUND = {BUILT_IN: "built-in faces"}
 
 def _setting_words(name, value):
     "The setting `name` with `value`, in words."
@@ -253,8 +254,9 @@ def differences(settings:dict, paper:dict, names=None) -> tuple:
     asked = [n for n in (paper if names is None else names) if settings.get(n) is not None and n in paper]
     return tuple(_setting_words(n, settings[n]) for n in asked if settings[n] != paper[n])
 
-def _found_words(found):
-    "The value `found` of a setting, in words."
+def _found_words(found, key=""):
+    "The value `found` of the setting `key`, in words."
+    if found == "simulated": return f"simulated {key}"
     return f"an {found}" if str(found).startswith("imitation of ") else _FOUND.get(found, found)
 
 def _unfit(claim, setting, names, value) -> str:
@@ -262,7 +264,7 @@ def _unfit(claim, setting, names, value) -> str:
     for key, wanted in claim.needs.items():
         found = setting.get(key)
         if str(found).casefold() == wanted.casefold(): continue
-        said = "nothing says that this was one" if found is None else f"this is {_found_words(found)} ({value})"
+        said = "nothing says that this was one" if found is None else f"this is {_found_words(found, key)} ({value})"
         return f"needs {_NEEDED[key].format(wanted)}; {said}"
     used = [setting.get(key) for key in ("corpus", "trainer_corpus") if key in names]
     made_up = [c for c in used if c == BUILT_IN or str(c).startswith("imitation of ")]
