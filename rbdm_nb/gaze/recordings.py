@@ -8,7 +8,7 @@ __all__ = ['STATES', 'REASONS', 'NONE', 'STAMP', 'EMPTY', 'DATA_VIEWER', 'PEOPLE
            'rectangle', 'table_trials', 'joined']
 
 # %% ../../nbs/04a_recordings.ipynb #6f2ec854
-import re, warnings
+import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
