@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from rbdm_nb.corpora import datasets, folder
+from rbdm_nb.corpora import datasets, folder, tables
 from rbdm_nb.corpora.datasets import EXPRESSIONS, check, load
 from rbdm_nb.corpora.folder import divide, from_arrays, from_tfdata
 from rbdm_nb.project import root
@@ -284,7 +284,7 @@ def test_large_parquet_is_read_on_demand(tmp_path, monkeypatch):
     folder.write_parquet(source, [encoded(7)] * 4, [0, 1, 2, 3], EXPRESSIONS)
     # another file, other pictures
     assert (load("folder", tmp_path / "p", unpacked=tmp_path / "kept").images[:] == 7).all()
-    monkeypatch.setattr(folder, "KEPT", 1)
+    monkeypatch.setattr(tables, "KEPT", 1)
     assert (load("folder", tmp_path / "p").images[:]
             == 7).all() and len([f for f in (tmp_path / "cache" / "unpacked").rglob("*") if f.is_file()]) == 4
 

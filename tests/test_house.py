@@ -113,9 +113,18 @@ def test_links_of_a_notebook_lead_to_files_that_are_there(notebook):
     assert not [t for t in here if not (notebook.parent/unquote(t)).is_file()]
 
 
-@pytest.mark.parametrize("notebook", [f for f in NOTEBOOKS if re.match(r"(0[0267][a-z]?|03[a-e]?|05)_", f.name)],
-                         ids=lambda f: f.stem)
+def text_of(cell): return "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
+
+
+UNOPENED = ("03f_extremal", "03g_methods", "08a_pairs", "08c_clickmaps", "08e_agreement", "09_guidance")
+LACKING = pytest.mark.xfail(strict=True, reason="lacks a picture or its neighbours; once it has them, off the list")
+OPENINGS = [pytest.param(f, id=f.stem, marks=[LACKING]*(f.stem in UNOPENED)) for f in NOTEBOOKS if f.stem != "index"]
+
+
+@pytest.mark.parametrize("notebook", OPENINGS)
 def test_a_notebook_opens_with_a_picture_and_its_neighbours(notebook):
     first = [(picture, target) for i, picture, target in linked(notebook) if i < 3]
-    assert [t for picture, t in first if picture], "no picture within the first three cells"
+    opening = "\n".join(map(text_of, json.loads(notebook.read_text(encoding="utf-8"))["cells"][:3]))
+    drawn = notebook.name.startswith("9") and re.search("^```text\n.*[─│▶].*^```$", opening, re.M | re.S)
+    assert drawn or [t for picture, t in first if picture], "no picture within the first three cells"
     assert [t for picture, t in first if not picture and t.endswith(".ipynb") and "/" not in t], "no neighbour"

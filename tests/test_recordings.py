@@ -5,7 +5,8 @@ import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from rbdm_nb.gaze.attention import gaze_of, heatmaps, read_study
 from rbdm_nb.gaze.perception import Setup
-from rbdm_nb.gaze.recordings import FORMATS, HEADER, REASONS, find_gaps, read, sampling_rate, wall_clock
+from rbdm_nb.gaze.formats import HEADER
+from rbdm_nb.gaze.recordings import FORMATS, REASONS, find_gaps, read, sampling_rate, wall_clock
 from rbdm_nb.gaze.simulation import ANNOTATORS, Tracker, simulate
 from rbdm_nb.corpora.datasets import load
 

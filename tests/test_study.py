@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 import study_browser
 from study_browser import CELLS, STAGE, WATCH, card, download, image, open_stage, visible
-from rbdm_nb.gaze import recordings, study
+from rbdm_nb.gaze import formats, recordings, study
 from rbdm_nb.corpora import synthetic
 from rbdm_nb.corpora.datasets import EXPRESSIONS, LazyImages
 from rbdm_nb.reproducibility import rng
@@ -136,7 +136,7 @@ def test_the_place_of_the_image_is_said_when_it_changes_and_only_in_full_screen(
 def tracker_log(path, start, end, offset_min):
     """PyTribe's log of a tracker at 60 Hz from `start` to `end` (ms since 1970), in a time zone; it looks at the
     middle of the screen."""
-    rows, clock = ["\t".join(recordings.HEADER)], 5_000_000
+    rows, clock = ["\t".join(formats.HEADER)], 5_000_000
     for k, t in enumerate(np.arange(start, end, FRAME)):
         seconds, ms = divmod(int(t + offset_min*60_000), 1000)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds)) + f".{ms:03d}"

@@ -16,8 +16,8 @@ from ..corpora.datasets import Problems, corpus_folder, find_rows
 from .comparison import chance_level, compare, summary
 from .fixations import detect
 from .perception import Setup, fixation_heatmap, network_fixations
-from .recordings import (BIDS_COLUMNS, EYES, Recording, above, column_name, content, joined, read, sidecar,
-                                     told_apart)
+from .formats import BIDS_COLUMNS, EYES, above, content, sidecar
+from .recordings import Recording, column_name, joined, read, told_apart
 from .simulation import simulated_study
 from ..project import of_system, suggest
 from ..reproducibility import file_digest

@@ -16,7 +16,8 @@ from ..corpora.datasets import Corpus, load
 from ..corpora.faces import ACTION_UNITS
 from ..project import write_atomic
 from .perception import Setup
-from .recordings import HEADER, STATES, read
+from .formats import HEADER
+from .recordings import STATES, read
 from ..reproducibility import rng
 
 # %% ../../nbs/04c_simulation.ipynb #825e1cf6
