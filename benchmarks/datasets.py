@@ -103,8 +103,8 @@ def corpus(folder, kind, n):
 
 def opened(root, kind, size, kept=True):
     "The corpus's training split, on demand however small it is; `kept`: with its pixels on disk."
-    from rbdm_nb.corpora import datasets, images
-    datasets.MEMORY, images.DISK = 0, 20e9 if kept else 0
+    from rbdm_nb.corpora import datasets, files, images
+    files.MEMORY, images.DISK = 0, 20e9 if kept else 0
     options = dict(duplicates="keep") if kind != "folder" else dict(valid_fraction=0)
     return datasets.load("folder" if kind == "folder" else "affectnet", root, image_size=size, channels=3, **options)
 

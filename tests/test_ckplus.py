@@ -8,7 +8,8 @@ from PIL import Image
 from rbdm_nb.corpora import ckplus, datasets
 from rbdm_nb.corpora.ckplus import (CODES, PARTS, acted, check, fake, fold_of, frame_faces, frame_size, label_counts,
                                     read_numbers)
-from rbdm_nb.corpora.datasets import EXPRESSIONS, IMITATION, load
+from rbdm_nb.corpora.datasets import EXPRESSIONS, load
+from rbdm_nb.corpora.files import IMITATION
 from rbdm_nb.corpora.faces import ACTION_UNITS, landmarks
 
 N, SMALL = 20, 98      # sequences, lines of a frame
@@ -116,7 +117,7 @@ def test_without_landmarks_and_units(copy):
 def test_larger_than_memory(made, monkeypatch, tmp_path):
     want = {crop: whole(made, image_size=24, crop=crop) for crop in ckplus.CROPS}
     monkeypatch.setenv("RBDM_CACHE", str(tmp_path))
-    monkeypatch.setattr(datasets, "MEMORY", 100)
+    monkeypatch.setattr("rbdm_nb.corpora.files.MEMORY", 100)
     monkeypatch.setattr(ckplus, "MEMORY", 100)
     for crop, c in want.items():
         lazy = whole(made, image_size=24, crop=crop)

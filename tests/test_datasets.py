@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np, pandas as pd, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from rbdm_nb.corpora import datasets, images as images_module
-from rbdm_nb.corpora.datasets import (CORPORA, Check, Corpus, LazyImages, Problems, check, corpus_module, decode,
-                                      find_rows, header_shapes, in_both, inside, load, read_csv, read_images, resized,
+from rbdm_nb.corpora import images as images_module
+from rbdm_nb.corpora.datasets import (CORPORA, Check, Corpus, check, corpus_module, find_rows, in_both, load,
                                       stratified, twin_lines, twins, without_twins)
+from rbdm_nb.corpora.images import LazyImages, decode
+from rbdm_nb.corpora.files import Problems, header_shapes, inside, read_csv, read_file, read_images, resized
 from rbdm_nb.corpora.images import RowFile, compact, each, fit, indexed, square
 
 RAMP = (np.arange(48)[:, None] * 4 + np.arange(40)[None] // 2).astype(np.uint8)
@@ -173,7 +174,7 @@ def files(tmp_path):
 def test_on_demand_equals_in_memory(files, monkeypatch):
     names, problems = [p.name for p in files], Problems()
     kept, _ = read_images(files, names, problems, image_size=20)
-    monkeypatch.setattr(datasets, "MEMORY", 0)
+    monkeypatch.setattr("rbdm_nb.corpora.files.MEMORY", 0)
     lazy, good = read_images(files, names, problems, image_size=20)
     assert isinstance(kept, np.ndarray) and isinstance(lazy, LazyImages) and good.all() and not problems
     assert (lazy[:] == kept).all() and (lazy[[5, 2]] == kept[[5, 2]]).all() and (lazy[7] == kept[7]).all()
@@ -188,7 +189,7 @@ def test_on_demand_equals_in_memory(files, monkeypatch):
 
 @pytest.mark.parametrize("memory", [0, 1e9])
 def test_bad_files_are_left_out_and_named(files, monkeypatch, memory):
-    monkeypatch.setattr(datasets, "MEMORY", memory)
+    monkeypatch.setattr("rbdm_nb.corpora.files.MEMORY", memory)
     files[3].write_bytes(b"")
     files[8].write_bytes(files[8].read_bytes()[:60])
     files[9].unlink()
@@ -222,10 +223,11 @@ def test_threads_change_nothing_but_errors_come_out():
 
 def test_what_is_known_about_files_is_not_read_again(files, monkeypatch, tmp_path):
     monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(datasets, "MEMORY", 0)
+    monkeypatch.setattr("rbdm_nb.corpora.files.MEMORY", 0)
     files[9].write_bytes(b"no image")
-    read, true = [], datasets.read_file
-    monkeypatch.setattr(datasets, "read_file", lambda path, name, *a: read.append(name) or true(path, name, *a))
+    read, true = [], read_file
+    monkeypatch.setattr("rbdm_nb.corpora.files.read_file",
+                        lambda path, name, *a: read.append(name) or true(path, name, *a))
     names, first = [p.name for p in files], read_images(files, [p.name for p in files], Problems(), image_size=20)
     assert sorted(read) == sorted(names)
     read.clear(); problems = Problems()
@@ -248,9 +250,9 @@ def test_headers_of_many_files_are_remembered(files, monkeypatch, tmp_path):
     monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
     files[0].write_bytes(b"no image"); files[1].write_bytes(encoded(RGB))
     few = header_shapes(files)
-    monkeypatch.setattr(datasets, "MANY", 10)
+    monkeypatch.setattr("rbdm_nb.corpora.files.MANY", 10)
     assert (header_shapes(files) == few).all() and few[:3].tolist() == [[0, 0, 0], [48, 40, 3], [48, 40, 1]]
-    monkeypatch.setattr(datasets, "header_shape", lambda path: 1 / 0)
+    monkeypatch.setattr("rbdm_nb.corpora.files.header_shape", lambda path: 1 / 0)
     assert (header_shapes(files) == few).all()
 
 
@@ -301,7 +303,7 @@ def test_resized_arrays(monkeypatch):
     a = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
     small = resized(a, 4, 3)
     assert small.shape == (5, 4, 4, 3) and abs(small[0, 0, 0, 0] - a[0, :2, :2].mean()) <= 1
-    monkeypatch.setattr(datasets, "MEMORY", 0)
+    monkeypatch.setattr("rbdm_nb.corpora.files.MEMORY", 0)
     lazy = resized(a, 4, 3)
     assert isinstance(lazy, LazyImages) and (lazy[:] == small).all()
 
@@ -470,7 +472,7 @@ def test_twins_of_images_on_demand_and_of_other_shapes(files, monkeypatch, tmp_p
     files[5].write_bytes(encoded(RAMP)); files[6].write_bytes(encoded(Image.fromarray(RAMP), "BMP"))
     seen = []
     for memory in (1e9, 0):
-        monkeypatch.setattr(datasets, "MEMORY", memory)
+        monkeypatch.setattr("rbdm_nb.corpora.files.MEMORY", memory)
         images, _ = read_images(files, files, Problems())
         seen.append(twins(Corpus(images, np.arange(70) % 2, ("a", "b"), [p.name for p in files])))
     assert seen[0].equals(seen[1]) and seen[0]["name"].tolist() == ["0.png", "5.png", "6.png"]

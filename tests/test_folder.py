@@ -272,7 +272,7 @@ def test_parquet_splits_and_several_files(tmp_path):
 def test_large_parquet_is_read_on_demand(tmp_path, monkeypatch):
     folder.fake(tmp_path / "p", 32, release="parquet")
     whole = load("folder", tmp_path / "p")
-    monkeypatch.setattr(datasets, "MEMORY", 1); monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("rbdm_nb.corpora.files.MEMORY", 1); monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
     lazy, kept = load("folder", tmp_path / "p"), load("folder", tmp_path / "p", unpacked=tmp_path / "kept")
     assert hasattr(lazy.images, "read") and lazy.digest == whole.digest == kept.digest
     assert (lazy.images[5] == whole.images[5]).all()

@@ -6,7 +6,8 @@ import numpy as np, pandas as pd, pyarrow as pa, pyarrow.parquet as pq, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 from rbdm_nb.corpora import folder
-from rbdm_nb.corpora.datasets import check, divide, files_below, load, Problems, split_of_name
+from rbdm_nb.corpora.datasets import check, load
+from rbdm_nb.corpora.files import divide, files_below, Problems, split_of_name
 
 KINDS = ("happy", "sad", "fear")
 

@@ -4,8 +4,7 @@ import io, struct, zlib
 import numpy as np, pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
-from rbdm_nb.corpora import datasets
-from rbdm_nb.corpora.datasets import Problems, header_shape, read_images
+from rbdm_nb.corpora.files import Problems, header_shape, read_images
 from rbdm_nb.corpora.images import BITS, decode
 
 GREY = (np.arange(24)[:, None] * 8 + np.arange(16)[None] * 4).astype(np.uint8)
@@ -151,7 +150,7 @@ def test_films_and_pages_are_refused_or_skipped(tmp_path, monkeypatch, format, w
     (tmp_path / "a.png").write_bytes(data); (tmp_path / "b.png").write_bytes(encoded(GREY))
     paths = [tmp_path / "a.png", tmp_path / "b.png"]
     for memory in (1e9, 0):
-        monkeypatch.setattr(datasets, "MEMORY", memory)
+        monkeypatch.setattr("rbdm_nb.corpora.files.MEMORY", memory)
         problems = Problems()
         images, good = read_images(paths, ["a.png", "b.png"], problems)
         assert images.shape == (1, 24, 16, 1) and good.tolist() == [False, True] and [n for n, _ in problems] == [
@@ -174,7 +173,7 @@ def test_bits_reach_the_files(tmp_path, monkeypatch):
     monkeypatch.setenv("RBDM_CACHE", str(tmp_path / "cache"))
     (tmp_path / "a.png").write_bytes(encoded(GREY.astype(np.uint16) * 16))
     for memory in (1e9, 0):
-        monkeypatch.setattr(datasets, "MEMORY", memory)
+        monkeypatch.setattr("rbdm_nb.corpora.files.MEMORY", memory)
         problems = Problems()
         read_images([tmp_path / "a.png"], ["a.png"], problems)
         assert len(problems) == 1

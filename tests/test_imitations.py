@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from rbdm_nb.corpora import datasets
-from rbdm_nb.corpora.datasets import (CORPORA, IMITATION, check, corpus_module, imitation, imitation_in, is_drawn, load,
+from rbdm_nb.corpora.datasets import (CORPORA, check, corpus_module, imitation, imitation_in, is_drawn, load,
                                       name_of_corpus)
+from rbdm_nb.corpora.files import IMITATION
 from rbdm_nb.roof.claims import Claim, Stated, settle
 
 FORMS = [("ferplus", "folder"), ("ferplus", "fer2013.csv"), ("folder", "classes"), ("folder", "csv"),

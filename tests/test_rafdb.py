@@ -6,7 +6,8 @@ import cv2, numpy as np, pandas as pd, pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from rbdm_nb.corpora import ckplus, datasets, rafdb
-from rbdm_nb.corpora.datasets import EXPRESSIONS, IMITATION, load
+from rbdm_nb.corpora.datasets import EXPRESSIONS, load
+from rbdm_nb.corpora.files import IMITATION
 from rbdm_nb.corpora.rafdb import BY_CODE, CODES, LISTS, POINTS, check, fake, label_counts, label_of, photo, similarity
 
 N, TRAIN = 70, 56
@@ -131,7 +132,7 @@ def test_larger_than_memory(made, monkeypatch, tmp_path):
     kinds = [dict(), dict(images="original", landmarks="auto", image_size=40)]
     want = [load("rafdb", made["basic"], "test", **o) for o in kinds]
     monkeypatch.setenv("RBDM_CACHE", str(tmp_path))
-    monkeypatch.setattr(datasets, "MEMORY", 100)
+    monkeypatch.setattr("rbdm_nb.corpora.files.MEMORY", 100)
     monkeypatch.setattr(ckplus, "MEMORY", 100)
     for c, o in zip(want, kinds):
         lazy = load("rafdb", made["basic"], "test", **o)

@@ -8,7 +8,8 @@ import study_browser
 from study_browser import CELLS, STAGE, WATCH, card, download, image, open_stage, visible
 from rbdm_nb.gaze import formats, recordings, study
 from rbdm_nb.corpora import synthetic
-from rbdm_nb.corpora.datasets import EXPRESSIONS, LazyImages
+from rbdm_nb.corpora.datasets import EXPRESSIONS
+from rbdm_nb.corpora.images import LazyImages
 from rbdm_nb.reproducibility import rng
 
 FRAME = 1000/60

@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, csv_rows,
-                                      header_shape, imitated, imitation, inside, is_picture, read_bytes, read_file)
+from .datasets import EXPRESSIONS, Check, Corpus, class_index, imitated, imitation
+from .files import (Problems, corpus_folder, csv_rows, header_shape, inside, is_picture, read_bytes,
+                                   read_file)
 from .faces import face, landmarks as face_landmarks
 from .images import (LazyImages, Paths, RowFile, decode, index_file, index_images, indexed, square,
                                     stored_or)

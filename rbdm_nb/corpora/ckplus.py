@@ -14,8 +14,8 @@ from pathlib import Path
 
 import cv2, numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, MEMORY, SPLITS, Check, Corpus, Problems, class_index, corpus_folder,
-                                      header_shapes, imitation, inside, read_file, read_images)
+from .datasets import EXPRESSIONS, SPLITS, Check, Corpus, class_index, imitation
+from .files import MEMORY, Problems, corpus_folder, header_shapes, inside, read_file, read_images
 from .faces import ACTION_UNITS, face, landmarks
 from .images import LazyImages, each, indexed, square
 from .synthetic import draw

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (EXPRESSIONS, Check, Corpus, Problems, class_index, corpus_folder, csv_rows,
-                                      imitated, imitation, inside, is_picture, read_csv, read_images, resized)
+from .datasets import EXPRESSIONS, Check, Corpus, class_index, imitated, imitation
+from .files import Problems, corpus_folder, csv_rows, inside, is_picture, read_csv, read_images, resized
 from .synthetic import load as built_in
 from ..project import suggest
 from ..reproducibility import rng

@@ -13,9 +13,9 @@ import inspect, json, os, re, shutil, warnings
 from pathlib import Path
 
 import numpy as np, pandas as pd
-from .datasets import (EXPRESSIONS, SPLITS, Check, Corpus, Problems, class_index, corpus_folder,
-                                      divide, files_below, imitation, inside, is_picture, read_images, resized,
-                                      split_of_name)
+from .datasets import EXPRESSIONS, SPLITS, Check, Corpus, class_index, imitation
+from .files import (Problems, corpus_folder, divide, files_below, inside, is_picture, read_images,
+                                   resized, split_of_name)
 from .synthetic import load as built_in
 from .tables import (FIELDS, IMAGE_COLUMNS, LABEL_COLUMNS, column, index_parquet, index_table, named,
                                     png, told_by_names, unpack, unpack_folder)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import cv2, numpy as np, pandas as pd
-from .datasets import Problems
+from .files import Problems
 from ..project import progress, suggest
 from ..store import code_version, resumable_array
 

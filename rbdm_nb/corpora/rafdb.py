@@ -14,8 +14,9 @@ from pathlib import Path
 import cv2, numpy as np, pandas as pd
 from PIL import Image
 from .ckplus import move, read_beside, read_faces, read_numbers, split_table, widened, within
-from .datasets import (EXPRESSIONS, FORMATS, SPLITS, Check, Corpus, Problems, class_index, corpus_folder,
-                                      divide, imitation, inside, is_picture, read_csv)
+from .datasets import EXPRESSIONS, SPLITS, Check, Corpus, class_index, imitation
+from .images import FORMATS
+from .files import Problems, corpus_folder, divide, inside, is_picture, read_csv
 from .faces import face, landmarks as face_landmarks
 from .synthetic import draw
 from ..project import progress, suggest

@@ -10,7 +10,8 @@ __all__ = ['DRAWN', 'DESCRIPTION', 'PALETTES', 'DEPTH', 'SOFT', 'AT_REST', 'DEEP
 # %% ../../nbs/01c_synthetic.ipynb #a8ac4784
 import hashlib, os
 import cv2, numpy as np, pandas as pd
-from .datasets import EXPRESSIONS, SPLITS, Corpus, LazyImages
+from .datasets import EXPRESSIONS, SPLITS, Corpus
+from .images import LazyImages
 from .faces import (ACTION_UNITS, DOMAINS, EXPRESSION_UNITS, FOLDS, SLICES, face, landmarks, trace,
                                    unit_masks)
 from ..project import suggest

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from PIL import Image
-from .datasets import (Problems, alike, corpus_folder, files_below, inside, is_picture, read_csv,
-                                      split_of_name, tidy)
+from .files import (Problems, alike, corpus_folder, files_below, inside, is_picture, read_csv,
+                                   split_of_name, tidy)
 from .images import cache_folder
 from ..project import write_atomic
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..corpora.datasets import Problems, corpus_folder, find_rows
+from ..corpora.datasets import find_rows
+from ..corpora.files import Problems, corpus_folder
 from .comparison import chance_level, compare, summary
 from .fixations import detect
 from .perception import Setup, fixation_heatmap, network_fixations

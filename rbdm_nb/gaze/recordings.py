@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np, pandas as pd
 from fastcore.basics import patch
-from ..corpora.datasets import Problems, read_csv
+from ..corpora.files import Problems, read_csv
 from .formats import (HEADER, MESSAGE, ORIGINS, UNITS, WORDS, above, bids_rows, complain, content,
                                   from_top_left, message_line, origin_of, presentation, read_bids, read_eyetribe,
                                   read_eyetribe_json, screen_of, unit_of_time, unsaid)

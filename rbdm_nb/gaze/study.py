@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 import anywidget, numpy as np, pandas as pd, traitlets
 from PIL import Image
-from ..corpora.datasets import EXPRESSIONS, read_csv
+from ..corpora.datasets import EXPRESSIONS
+from ..corpora.files import read_csv
 from ..project import asset, suggest, write_atomic
 from ..reproducibility import rng
 

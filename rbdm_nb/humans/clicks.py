@@ -10,7 +10,7 @@ __all__ = ['DESIGN', 'KINDS', 'PLAN', 'BLUR', 'PHASES', 'EVENTS', 'DETAILS', 'CL
 import base64, hashlib, json, re
 from pathlib import Path
 import numpy as np, pandas as pd
-from ..corpora.datasets import read_csv
+from ..corpora.files import read_csv
 from ..gaze import study
 from ..gaze.perception import Setup
 from ..gaze.study import COLUMNS, Protocol, event_detail, png

@@ -287,7 +287,8 @@ def check(name, root, options, everything):
 
     Opens every file. Prints the release, images per split and class beside the published numbers, and what cannot be
     used. Exit status: 0 if it is usable, 1 if not, 2 if NAME, DIR or an option is not valid."""
-    from rbdm_nb.corpora.datasets import check, corpus_folder, corpus_module, option_values
+    from rbdm_nb.corpora.datasets import check, corpus_module, option_values
+    from rbdm_nb.corpora.files import corpus_folder
     module, given = corpus_module(name), option_values(options, "--option ")
     if hasattr(module, "DESCRIPTION"):
         try: root = corpus_folder(root, name)
