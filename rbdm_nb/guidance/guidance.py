@@ -295,7 +295,7 @@ class Guided:
         entropy = self.objective.of(labels, logits, weights)
         return entropy + self.guidance.weight*guided, logits, dict(entropy=entropy, guidance=guided, flat=flat)
 
-# %% ../../nbs/09_guidance.ipynb #c035
+# %% ../../nbs/09_guidance.ipynb #c037
 def certificate(model, images, labels, priors, guidance:Guidance, steps:int=200, rate:float=.01, batch:int=64) -> dict:
     """How far the guidance of `model` is met by u = w · h added to all its logits, h being what its last layer takes.
 
@@ -354,7 +354,7 @@ def guided_maps(two, images, labels, priors, guidance:Guidance, batch:int=64) ->
         logits.append(z.numpy())
     return dict(maps=np.concatenate(maps), correlation=np.concatenate(rho), logits=np.concatenate(logits))
 
-# %% ../../nbs/09_guidance.ipynb #c039
+# %% ../../nbs/09_guidance.ipynb #c041
 SOURCES = ("landmarks", "units")     # of priors: where landmarks are, or where action units show
 SIGNED = ("correlation", "cosine")   # losses that know what a negative prior says
 
@@ -403,7 +403,7 @@ def guided_fit(store, train, valid, guidance:Guidance=None, source:str="landmark
     objective = Guided(guidance=replace(guidance, layer=name))
     return fit(store, train, valid, seed=seed, objective=objective, priors=priors, **settings)
 
-# %% ../../nbs/09_guidance.ipynb #c044
+# %% ../../nbs/09_guidance.ipynb #c046
 def calibration_error(labels, logits, bins:int=10) -> float:
     """Expected calibration error, 0 to 1 (Guo et al. 2017).
 
@@ -442,7 +442,7 @@ def log_p(run, model, images, labels) -> np.ndarray:
     z = z - z.max(1, keepdims=True)
     return z[np.arange(len(z)), labels] - np.log(np.exp(z).sum(1))
 
-# %% ../../nbs/09_guidance.ipynb #c046
+# %% ../../nbs/09_guidance.ipynb #c048
 def measures(run, corpus, guidance:Guidance, source:str="landmarks") -> dict:
     """What a `run` does on the faces of `corpus`, see above; maps as `guidance` takes them, also for a run without it.
 
@@ -480,7 +480,7 @@ def _relevance(run, model, corpus, inputs) -> dict:
     return dict(on_units=float(np.nanmean(mass_accuracy(maps, truth))),
                 on_others=float(np.nanmean(mass_elsewhere(maps, truth, corpus.labels))))
 
-# %% ../../nbs/09_guidance.ipynb #c048
+# %% ../../nbs/09_guidance.ipynb #c050
 def decoy(corpus, share:float=.17):
     """`corpus` with a patch in a corner of each image whose brightness tells its class (Ross et al. 2017).
 
@@ -492,7 +492,7 @@ def decoy(corpus, share:float=.17):
         image[corners[label % 4]] = round(255*label/max(1, len(corpus.classes) - 1))
     return replace(corpus, images=images, corpus=f"{corpus.corpus}-decoy")
 
-# %% ../../nbs/09_guidance.ipynb #c050
+# %% ../../nbs/09_guidance.ipynb #c052
 PAPER = Guidance()
 LOG_P = Guidance(output="log_target")
 
