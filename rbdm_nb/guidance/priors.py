@@ -5,14 +5,14 @@ __all__ = ['SUBSETS', 'CONTROLS', 'landmark_prior', 'moved_points', 'noisy', 'ma
            'random_points', 'Priors', 'MapPriors', 'LandmarkPriors', 'standardised']
 
 # %% ../../nbs/09a_priors.ipynb #c002
-from dataclasses import dataclass, replace
 import cv2, numpy as np
 from scipy.special import ndtr
 from ..corpora.datasets import EXPRESSIONS
-from ..corpora.faces import ACTION_UNITS, EXPRESSION_UNITS, MIRROR, REGIONS
+from ..corpora.faces import EXPRESSION_UNITS, MIRROR, REGIONS
 from ..gaze.comparison import derangement
 from ..project import suggest
 from ..reproducibility import fingerprint, rng
+from ..store import code_version
 
 # %% ../../nbs/09a_priors.ipynb #c007
 # points of iBUG's 68 that each subset takes
@@ -34,9 +34,9 @@ def landmark_prior(points, size:int, grid:int, sigma:float=3/224, subset:str="al
     a side: Gaussians integrated over the cells (Bonnard et al. 2022, section III-B).
 
     `sigma`: standard deviation in shares of the side (the paper's 3 of 224 pixels). `subset`: all, inner (no jaw), eyes
-    (with brows) or mouth. `once`: landmarks in one pixel of 224 a side count once, as where 1 is written into a drawing;
-    otherwise each counts. A row of NaN where a landmark of the subset is NaN. `ValueError` for other shapes, an unknown
-    subset, or a sigma that is not positive."""
+    (with brows) or mouth. `once`: landmarks in one pixel of 224 a side count once, as where 1 is written into a
+    drawing; otherwise each counts. A row of NaN where a landmark of the subset is NaN. `ValueError` for other
+    shapes, an unknown subset, or a sigma that is not positive."""
     _check_points(points)
     if not sigma > 0: raise ValueError(f"sigma is a share of the image's side above 0, got {sigma!r}")
     chosen, edges = np.asarray(points, "float64")[:, _subset(subset)], _edges(size, grid)
@@ -95,7 +95,8 @@ def unit_maps(corpus) -> np.ndarray:
     if "action_units" in corpus.extras:
         maps = corpus.extras["action_units"][:].any(1) & ~corpus.extras["occluded"][:]
     elif "landmarks" not in corpus.extras:
-        raise ValueError(f"{corpus.corpus} has no landmarks; corpora.landmarks.with_landmarks(corpus, store) finds them")
+        raise ValueError(f"{corpus.corpus} has no landmarks; corpora.landmarks.with_landmarks(corpus, store) finds "
+                         "them")
     elif unknown := set(corpus.classes) - set(EXPRESSIONS):
         raise ValueError(f"no action units are known for the classes {', '.join(sorted(unknown))}")
     else:
@@ -116,10 +117,11 @@ def centre_of(prior) -> np.ndarray:
     spread = np.einsum("yx,yxc,yxd->cd", weight, at - mean, at - mean)
     return np.exp(-.5*np.einsum("yxc,cd,yxd->yx", at - mean, np.linalg.inv(spread), at - mean)).astype("float32")
 
-def _mean_map(maps):
-    whole = np.isfinite(maps).all((1, 2))
-    if not whole.any(): raise ValueError("no image has a prior: landmarks are missing on all of them")
-    return maps[whole].mean(0)
+def _mean_map(maps_of, there):
+    "Mean of the maps that `maps_of(index)` gives of the images `there` (n,) bool; few of them are made at a time."
+    index = np.flatnonzero(there)
+    if not len(index): raise ValueError("no image has a prior: landmarks are missing on all of them")
+    return sum(maps_of(index[k:k + 256]).sum(0, "float64") for k in range(0, len(index), 256))/len(index)
 
 def random_points(points, size:int, seed:int) -> np.ndarray:
     "68 places (n, 68, 2) drawn evenly over the image for each image; NaN where `points` (n, 68, 2) are."
@@ -133,14 +135,15 @@ def _check_control(control):
 class Priors:
     """Priors of the images of a corpus for a map of `grid` × `grid` cells, moved with the images.
 
-    `shape`: (images, grid, grid). `entry`: JSON values that decide them. `at(index, matrices=None)`: those of the images
-    `index`, moved by `matrices` (n, 2, 3) from output to input pixels: (n, grid, grid) float32, NaN where there is
-    none. `control`: see `CONTROLS`; `seed`: of what a control draws."""
+    `shape`: (images, grid, grid). `entry`: JSON values that decide them, among them the version of their code.
+    `at(index, matrices=None)`: those of the images `index`, moved by `matrices` (n, 2, 3) from output to input pixels:
+    (n, grid, grid) float32, NaN where there is none. `control`: see `CONTROLS`; `seed`: of what a control draws."""
 
     def __init__(self, n:int, grid:int, control:str="", seed:int=0, **entry):
         _check_control(control)
         self.shape, self.control, self.seed = (n, grid, grid), control, seed
-        self.entry = dict(entry, grid=grid, control=control, seed=seed if control else None)
+        self.entry = dict(entry, grid=grid, control=control, seed=seed if control else None,
+                          code=code_version(type(self)))
         self.order = derangement(n, seed, "other prior") if control == "other" else np.arange(n)
         self.cells = rng(seed, "shuffled prior").permutation(grid*grid)
 
@@ -148,9 +151,18 @@ class Priors:
 
     def __getitem__(self, index): return self.at(np.atleast_1d(np.arange(len(self))[index]))
 
+    def _average(self, maps_of, there):
+        "Keep the one map of the controls mean and centre, as large as the images, so that it can be moved."
+        self.there, self.one = there, None
+        if self.control not in ("mean", "centre"): return
+        mean = _mean_map(maps_of, there)
+        self.one = centre_of(mean) if self.control == "centre" else mean.astype("float32")
+
     def at(self, index, matrices=None) -> np.ndarray:
         "Priors of the images `index`, see the class."
-        maps = self._moved(self.order[np.asarray(index)], matrices)
+        index = self.order[np.asarray(index)]
+        if self.one is None: maps = self._moved(index, matrices)
+        else: maps = map_prior(np.where(self.there[index, None, None], self.one, np.nan), self.shape[1], matrices)
         if self.control == "shuffled": maps = maps.reshape(len(maps), -1)[:, self.cells].reshape(maps.shape)
         return -maps if self.control == "inverse" else maps
 
@@ -163,22 +175,16 @@ class MapPriors(Priors):
         self.maps = np.asarray(maps, "float32")
         if control == "random": raise ValueError("the control random draws landmarks; maps have shuffled")
         super().__init__(len(self.maps), grid, control, seed, name=name, maps=fingerprint([self.maps]))
-        if control in ("mean", "centre"):
-            mean = _mean_map(self.maps)
-            self.maps = _in_place_of(self.maps, centre_of(mean) if control == "centre" else mean)
+        self._average(lambda index: self.maps[index], np.isfinite(self.maps).all((1, 2)))
 
     def _moved(self, index, matrices): return map_prior(self.maps[index], self.shape[1], matrices)
-
-def _in_place_of(maps, one):
-    "`one` map (s, s) for each of `maps` (n, s, s) that is there."
-    return np.where(np.isfinite(maps).all((1, 2), keepdims=True), one, np.nan).astype("float32")
 
 # %% ../../nbs/09a_priors.ipynb #c028
 class LandmarkPriors(Priors):
     """Priors from landmarks, see `Priors` and `landmark_prior`.
 
-    `points`: (n, 68, 2) x and y in pixels of images of `size` pixels a side, NaN where there are none. `noise`: standard
-    deviation that is added to them, in pixels of 224."""
+    `points`: (n, 68, 2) x and y in pixels of images of `size` pixels a side, NaN where there are none. `noise`:
+    standard deviation of what is added to them, in pixels of 224."""
 
     def __init__(self, points, size:int, grid:int, sigma:float=3/224, subset:str="all", noise:float=0, control:str="",
                  seed:int=0):
@@ -191,23 +197,18 @@ class LandmarkPriors(Priors):
                          size=size, sigma=sigma, subset=subset, noise=noise, drawn=seed if noise else None)
         if noise: self.points = noisy(self.points, noise, seed, size)
         if control == "random": self.points = random_points(self.points, size, seed)
-        self.maps = self._average() if control in ("mean", "centre") else None
-
-    def _average(self):
-        "The control's one map, at the images' own size so that it can be moved, for each image that has landmarks."
-        maps = landmark_prior(self.points, self.size, self.size, self.sigma, self.subset)
-        mean = _mean_map(maps)
-        return _in_place_of(maps, centre_of(mean) if self.control == "centre" else mean)
+        drawn = lambda index: landmark_prior(self.points[index], size, size, sigma, subset)
+        self._average(drawn, np.isfinite(self.points).all((1, 2)))
 
     def _moved(self, index, matrices):
-        if self.maps is not None: return map_prior(self.maps[index], self.shape[1], matrices)
         points = self.points[index] if matrices is None else moved_points(self.points[index], matrices)
         return landmark_prior(points, self.size, self.shape[1], self.sigma, self.subset)
 
 # %% ../../nbs/09a_priors.ipynb #c032
 def standardised(prior) -> tuple:
-    """(Priors (n, g, g) float32 with mean 0 and population standard deviation 1, valid (n,) bool): zeros and False where
-    a prior is NaN or constant."""
+    """(Priors (n, g, g) float32 with mean 0 and population standard deviation 1, valid (n,) bool).
+
+    Zeros and False where a prior is NaN or constant."""
     maps = np.asarray(prior, "float64")
     centred = maps - maps.mean((1, 2), keepdims=True)
     spread = centred.std((1, 2), keepdims=True)
