@@ -116,9 +116,7 @@ def test_links_of_a_notebook_lead_to_files_that_are_there(notebook):
 def text_of(cell): return "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
 
 
-UNOPENED = ("03f_extremal", "03g_methods", "08a_pairs", "08c_clickmaps", "08e_agreement", "09_guidance")
-LACKING = pytest.mark.xfail(strict=True, reason="lacks a picture or its neighbours; once it has them, off the list")
-OPENINGS = [pytest.param(f, id=f.stem, marks=[LACKING]*(f.stem in UNOPENED)) for f in NOTEBOOKS if f.stem != "index"]
+OPENINGS = [pytest.param(f, id=f.stem) for f in NOTEBOOKS if f.stem != "index"]
 
 
 @pytest.mark.parametrize("notebook", OPENINGS)
