@@ -153,6 +153,10 @@ def _plain(value):
     if not isinstance(value, (bool, int, float, str)): raise ValueError("must be a number, a text, true or false")
     return value
 
+def _groups(value):
+    "A list of lists of names; a plain list of names is one of them."
+    return [value] if isinstance(value, list) and value and all(isinstance(v, str) for v in value) else value
+
 def _list_of_runs(value):
     "`null`, a mapping, or a list of mappings, as a list."
     return [v or {} for v in value] if isinstance(value, list) else [value or {}]
@@ -183,7 +187,7 @@ class ParameterSet(BaseModel):
     timeout: Annotated[float, Field(gt=0)] = 86400
     device: Device = "auto"
     resources: Amounts = {}
-    together: list[str] = []
+    together: Annotated[list[list[str]], BeforeValidator(_groups)] = []
     shared: Values = {}
     notebooks: Annotated[dict[str, Annotated[Annotated[list[Values], Field(min_length=1)],
                                              BeforeValidator(_list_of_runs)]], Field(min_length=1)]
@@ -272,7 +276,8 @@ def read_set(path, known:dict=None) -> ParameterSet:
     for name in params.notebooks:
         if name not in known: raise ValueError(f"{at('notebooks', name)}: no notebook {name!r}{suggest(name, known)}")
     own = [name for name, asked in params.resources.items() if isinstance(asked, dict)]
-    for key, name in [*(("resources", n) for n in own), *(("together", n) for n in params.together)]:
+    side_by_side = [name for group in params.together for name in group]
+    for key, name in [*(("resources", n) for n in own), *(("together", n) for n in side_by_side)]:
         if name in params.notebooks: continue
         raise ValueError(f"{at(key, name)}: no notebook {name!r} in this set{suggest(name, params.notebooks)}")
     _shared(params.shared, {n: known[n].parameters for n in params.notebooks}, _place_of(path, tree, "shared"), output)
