@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['PAIRS', 'STOP', 'SHIFTS', 'VOTES', 'TIES', 'pairs_of', 'of_classes', 'pair_corpus', 'without', 'PairSettings',
-           'CountedCrossEntropy', 'LastEpoch', 'PairNetwork', 'Network', 'at_least', 'fit_pair', 'fit_pairs',
+           'CountedCrossEntropy', 'LastEpoch', 'PairNetwork', 'kind_of', 'Network', 'at_least', 'fit_pair', 'fit_pairs',
            'fit_multiclass', 'moved_masks', 'revealed', 'fine_tuned', 'pair_logits', 'score_matrix', 'vote', 'two_afc',
            'restricted', 'training_table', 'summary', 'vote_table', 'each_pair']
 
@@ -139,11 +139,15 @@ class PairNetwork(LastEpoch):
         return self.entries[-1].meta["row"]["accuracy"]
 
 # %% ../../nbs/08a_pairs.ipynb #c020
+def kind_of(recipe) -> dict:
+    "What of `recipe` a traced network is bound to."
+    return {name: recipe[name] for name in ("architecture", "image_size", "classes", "bn_momentum", "learning_rate")}
+
 class Network:
     "A network that is built and traced once, in which those that are alike but for their weights learn in turn."
 
     def __init__(self, recipe:dict):
-        self.model = learning_by(compiled(recipe), CountedCrossEntropy())
+        self.kind, self.model = kind_of(recipe), learning_by(compiled(recipe), CountedCrossEntropy())
         self.rested = [np.array(v) for v in self.model.optimizer.variables]
 
     def begin(self, recipe:dict, weights=None):
@@ -191,7 +195,7 @@ def _trained(store, recipe, pair, classes, max_epochs, stop, train_of, valid, ne
     with entries[0].lock():
         done, ended = _finished(entries, stop)
         if not ended or not entries[done - 1].has(STATE):
-            if not networks: networks.append(Network(recipe))
+            if not networks or networks[0].kind != kind_of(recipe): networks[:] = [Network(recipe)]
             begun = next((k for k in range(done - ended, 0, -1) if entries[k - 1].has(STATE)), 0)
             done = _learn(networks[0], recipe, entries, begun, train_of, valid, stop, weights, " – ".join(classes))
     return PairNetwork(recipe, start, entries[:done], classes, pair)
@@ -297,10 +301,11 @@ def revealed(images, masks, labels, classes:tuple, hidden=None, ratio:float=1.) 
                   np.concatenate([labels.repeat(len(SHIFTS)), labels[plain]]), classes, names, corpus="revealed")
 
 # %% ../../nbs/08a_pairs.ipynb #c032
-def fine_tuned(store:Store, run:PairNetwork, train:Corpus, valid:Corpus, epochs:int=10,
-               learning_rate:float=0.0001) -> PairNetwork:
+def fine_tuned(store:Store, run:PairNetwork, train:Corpus, valid:Corpus, epochs:int=10, learning_rate:float=0.0001,
+               networks:list=None) -> PairNetwork:
     """The network of a pair, as it goes on from the weights of `run` with pictures of two classes, as `revealed` makes
     them; Adam begins anew. `train` is augmented as before, if it was. `valid`: with all classes or the pair's two.
+    `networks`: a list that keeps the traced network from one pair to the next.
 
     `ValueError` where the classes of `train` are not the pair's, in their order, or its size is not `valid`'s."""
     if train.classes != run.classes:
@@ -310,8 +315,8 @@ def fine_tuned(store:Store, run:PairNetwork, train:Corpus, valid:Corpus, epochs:
     two = _of_pair(valid, pair)
     recipe = dict(run.recipe, tuned=run.best, learning_rate=learning_rate, train=train.digest, valid=two.digest,
                   code=code_version(_trained, without=(_tidy, environment)))
-    return _trained(store, recipe, run.pair, run.classes, epochs, 0, lambda epoch: train, two, [],
-                    run.best.checked(STATE))
+    return _trained(store, recipe, run.pair, run.classes, epochs, 0, lambda epoch: train, two,
+                    [] if networks is None else networks, run.best.checked(STATE))
 
 # %% ../../nbs/08a_pairs.ipynb #c035
 def pair_logits(runs:list, corpus:Corpus, store:Store=None, batch_size:int=256) -> np.ndarray:
