@@ -10,6 +10,7 @@ __all__ = ['keras', 'OUTPUTS', 'ATTRIBUTIONS', 'FLAT', 'LOSSES', 'LEAST_CELLS', 
 # %% ../../nbs/09_guidance.ipynb #c002
 from dataclasses import dataclass, replace
 import cv2, numpy as np, pandas as pd, tensorflow as tf
+from scipy.special import softmax
 from ..explain.localisation import mass_accuracy, mass_elsewhere, unit_regions
 from ..explain.relevance import Explainer, input_bounds
 from .priors import CONTROLS, SUBSETS, LandmarkPriors, MapPriors, unit_maps
@@ -326,13 +327,9 @@ def certificate(model, images, labels, priors, guidance:Guidance, steps:int=200,
         rows = parts[k % len(parts)]
         learn(*(tf.constant(np.asarray(v)[rows]) for v in (images, labels, priors)))
     after = guided_maps(shifted, images, labels, priors, guidance, batch)
-    moved = np.abs(_softmax(after["logits"]) - _softmax(before["logits"])).max()
+    moved = np.abs(softmax(after["logits"], 1) - softmax(before["logits"], 1)).max()
     return dict(before=float(np.nanmean(before["correlation"])), after=float(np.nanmean(after["correlation"])),
                 moved=float(moved))
-
-def _softmax(z):
-    e = np.exp(z - z.max(1, keepdims=True))
-    return e/e.sum(1, keepdims=True)
 
 def guided_maps(two, images, labels, priors, guidance:Guidance, batch:int=64) -> dict:
     """What a network's maps are: dict of maps, correlation and logits.
@@ -408,7 +405,7 @@ def calibration_error(labels, logits, bins:int=10) -> float:
     """Expected calibration error, 0 to 1 (Guo et al. 2017).
 
     The mean distance of accuracy and confidence over `bins` equal bins of confidence, weighted by their images."""
-    p = _softmax(logits.astype("float64"))
+    p = softmax(logits.astype("float64"), 1)
     confidence, right = p.max(1), p.argmax(1) == labels
     part = np.minimum((confidence*bins).astype(int), bins - 1)
     gaps = [abs(right[part == b].mean() - confidence[part == b].mean())*(part == b).sum() for b in np.unique(part)]
