@@ -7,7 +7,7 @@ __all__ = ['Device', 'Amounts', 'Values', 'SETS', 'imported', 'Notebook', 'remem
            'planned', 'made_from', 'State', 'read_record', 'state', 'seal']
 
 # %% ../../nbs/90_pipeline.ipynb #c9ccdc5e
-import ast, graphlib, hashlib, heapq, json, re, sys
+import ast, graphlib, hashlib, json, re, sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -125,27 +125,29 @@ def is_roof(name:str) -> bool:
     "Whether the notebook `name` is one of those that run and judge the sections: its number is 90 or more."
     return bool(re.match(r"9\d", name))
 
-def waits_for(name:str, names, known:dict) -> set:
+def waits_for(name:str, names, known:dict, together=()) -> set:
     """Those of the notebooks `names` that have to be over before `name` begins: what it stands on; below the roof,
-    all sections."""
+    all sections. Notebooks of a group in `together` do not wait for each other."""
     sections = {n for n in names if not is_roof(n)} - {name}
     standing = upstream(known[name], known) & set(names)
-    return standing | sections if is_roof(name) else standing & sections
+    beside = {n for group in together if name in group for n in group}
+    return (standing | sections if is_roof(name) else standing & sections) - beside
 
-def ordered(names, known:dict) -> list:
-    """`names` of notebooks so that each comes after those it stands on; ties by name. `ValueError` names the
-    notebooks of a circle."""
-    sorter = graphlib.TopologicalSorter({n: waits_for(n, names, known) for n in names})
+def ordered(names, known:dict, together=()) -> list:
+    """`names` of notebooks so that each comes after those that it waits for (see `waits_for`); where that leaves a
+    choice, in the order given. `ValueError` names the notebooks of a circle."""
+    names = list(names)
+    sorter = graphlib.TopologicalSorter({n: waits_for(n, names, known, together) for n in names})
     try: sorter.prepare()
     except graphlib.CycleError as error:
         raise ValueError(f"no order: {' imports '.join(reversed(error.args[1]))}; move what they share into a notebook "
                          "before them") from None
-    ready, result = list(sorter.get_ready()), []
-    heapq.heapify(ready)
+    ready, result = [*sorter.get_ready()], []
     while ready:
-        result.append(heapq.heappop(ready))
+        result.append(min(ready, key=names.index))
+        ready.remove(result[-1])
         sorter.done(result[-1])
-        for n in sorter.get_ready(): heapq.heappush(ready, n)
+        ready += sorter.get_ready()
     return result
 
 # %% ../../nbs/90_pipeline.ipynb #d1412dd4
@@ -388,7 +390,7 @@ def runs(params:ParameterSet, known:dict=None, only=(), changes=(), name:str=Non
     kept = {n: [o for o, t in zip(params.notebooks[n], ts) if not wanted or n in wanted or t in wanted] for n,
             ts in titles.items()}
     changed = [_change(c, {n: known[n] for n, own in kept.items() if own}) for c in changes]
-    for n in ordered([n for n, own in kept.items() if own], known):
+    for n in ordered([n for n, own in kept.items() if own], known, params.together):
         for own in kept[n]:
             values = _settle(known[n], params, own, changed, output)
             # changes have made them alike

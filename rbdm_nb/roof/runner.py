@@ -407,8 +407,8 @@ def _stoppable():
 def _needs(plan, known, together=()) -> list:
     """For each run of `plan` the set of places, in the plan, of the runs that it waits for. The notebooks of a group in
     `together` do not wait for each other."""
-    names, group = {run.notebook.name for run in plan}, {name: {*group} for group in together for name in group}
-    before = {name: waits_for(name, names, known) - group.get(name, set()) for name in names}
+    names = {run.notebook.name for run in plan}
+    before = {name: waits_for(name, names, known, together) for name in names}
     return [{i for i, other in enumerate(plan) if other.notebook.name in before[run.notebook.name]} for run in plan]
 
 def _in_order(needs, room, begin, finish, look=lambda: None) -> list:
