@@ -2,12 +2,14 @@
 
 # %% auto #0
 __all__ = ['LIBRARY', 'MACHINERY', 'CELLS', 'PUBLIC', 'source_digest', 'handed_on', 'Package', 'read_package', 'reached_by',
-           'reached', 'code_version']
+           'reached', 'code_version', 'imported', 'remembered', 'calls']
 
-# %% ../nbs/00d_code.ipynb #ebcf038f
-import ast, dataclasses, dis, functools, hashlib, inspect, re, sys, sysconfig, threading
+# %% ../nbs/00d_code.ipynb #b15b13ff
+import ast, dataclasses, dis, functools, hashlib, inspect, json, re, sys, sysconfig, threading
+from importlib.util import find_spec
 from pathlib import Path
 import numpy as np
+from .project import cache_folder, write_atomic
 
 # %% ../nbs/00d_code.ipynb #4a17bdbd
 LIBRARY = "rbdm_nb"
@@ -529,3 +531,97 @@ def code_version(*things, without=()) -> str:
     found, parts = _found(things, _CODE, without)
     text = "\n".join([*(f"{m} {d}" for m, d in _digests(_CODE, found).items()), *parts])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+# %% ../nbs/00d_code.ipynb #c56c9f0a
+def _names(node):
+    "Modules of this package that one import statement may name, as `room.module`; for a public name, where it is from."
+    names = [a.name for a in node.names]
+    if isinstance(node, ast.Import): named = names
+    elif node.level: return []
+    elif node.module == LIBRARY:
+        names = [*PUBLIC] if names == ["*"] else names
+        named = list(dict.fromkeys(f"{LIBRARY}.{PUBLIC.get(n, n)}" for n in names))
+    else: named = [node.module, *(f"{node.module}.{n}" for n in names)]
+    return [n.removeprefix(f"{LIBRARY}.") for n in named if n.startswith(f"{LIBRARY}.")]
+
+# %% ../nbs/00d_code.ipynb #69895842
+def imported(source:str) -> set:
+    "Names of this package's modules that Python code `source` may import, outside functions. Raises `SyntaxError`."
+    found, todo = set(), [_tree(_python(source))]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)): found.update(_names(node))
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            todo += ast.iter_child_nodes(node)
+    return found
+
+# %% ../nbs/00d_code.ipynb #90287a96
+def _own_code():
+    "Digest of the code that follows code, which is what it finds out depends on, too."
+    text = Path(find_spec(f"{LIBRARY}.code").origin).read_bytes()
+    return hashlib.sha256(sys.version.encode() + b"\0" + text).hexdigest()
+
+def remembered(make, *key) -> dict:
+    """What `make()` gives, a table of plain values, kept in the cache folder under all that it depends on: `key`,
+    and the code that follows code."""
+    digest = hashlib.sha256(json.dumps([*key, _own_code()]).encode()).hexdigest()
+    file = cache_folder()/"code"/f"{digest}.json"
+    try:
+        kept = json.loads(file.read_bytes())
+        if kept["key"] == digest: return kept["value"]
+    except (OSError, ValueError, KeyError, TypeError): pass
+    value = make()
+    try: write_atomic(file, json.dumps(dict(key=digest, value=value)))
+    except OSError: pass    # without it everything is right, but slow
+    return value
+
+# %% ../nbs/00d_code.ipynb #16cdefad
+def _literal(node):
+    "The text that the syntax `node` is; None if it is none."
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+def _texts(node, place, named):
+    """Texts that a loop over the syntax `node` gives the variable at `place` of its target; None if not literal.
+
+    `named`: name -> the value that the cell gives it."""
+    match named.get(node.id, node) if isinstance(node, ast.Name) else node:
+        case ast.Call(func=ast.Attribute(value=inner, attr="items" | "keys")): return _texts(inner, 0, named)
+        case ast.Call(func=ast.Name(id="dict"), keywords=given): return [k.arg for k in given]
+        case ast.Call(func=ast.Name(id="zip"), args=given): return _texts(given[place], 0, named)
+        case ast.Dict(keys=found): pass
+        case ast.Tuple(elts=every) | ast.List(elts=every) | ast.Set(elts=every):
+            found = [e.elts[place] if isinstance(e, (ast.Tuple, ast.List)) else e for e in every]
+        case _: return None
+    texts = [_literal(e) for e in found]
+    return None if None in texts else texts
+
+def _spelt(node, loops, named):
+    "Texts that the syntax `node` of an argument can be; None if they do not stand in the cell."
+    match node:
+        case ast.Constant(value=str(text)): return [text]
+        case ast.Name(id=name) if name in loops: return _texts(*loops[name], named)
+        case ast.Name(id=name) if name in named: return _spelt(named[name], loops, named)
+        case ast.IfExp(body=a, orelse=b):
+            both = [_spelt(n, loops, named) for n in (a, b)]
+            return None if None in both else sum(both, [])
+
+def _loops(tree) -> dict:
+    "Name -> (what is looped over, place in the target), of the loops in `tree`."
+    found = {}
+    for node in ast.walk(tree):
+        if not isinstance(node, (ast.For, ast.comprehension)): continue
+        targets = node.target.elts if isinstance(node.target, ast.Tuple) else [node.target]
+        found |= {t.id: (node.iter, i) for i, t in enumerate(targets) if isinstance(t, ast.Name)}
+    return found
+
+def calls(source:str, function:str, names=()) -> list:
+    """For each call of `function` in the Python `source` {argument: texts that it can be, [None] where they do not
+    stand there}. `names`: of the positional arguments."""
+    try: tree = _tree(_python(source))
+    except SyntaxError: return []
+    loops, nodes = _loops(tree), [*ast.walk(tree)]
+    assigned = [n for n in nodes if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
+    named = {n.targets[0].id: n.value for n in assigned}
+    found = [n for n in nodes if isinstance(n, ast.Call) and getattr(n.func, "id", "") == function]
+    given = [dict(zip(names, n.args)) | {k.arg: k.value for k in n.keywords} for n in found]
+    return [{name: _spelt(node, loops, named) or [None] for name, node in g.items()} for g in given]

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
-from rbdm_nb.roof.inputs import file_digests, input_change, inputs, pointed
+from rbdm_nb.inputs import file_digests, input_change, inputs, pointed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DECLARED = {n: SimpleNamespace(help=h, choices=()) for n, h in dict(

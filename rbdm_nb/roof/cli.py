@@ -4,7 +4,7 @@
 __all__ = ['main', 'run', 'status', 'params', 'claims', 'report', 'data', 'check', 'describe', 'fake', 'readme']
 
 # %% ../../nbs/95_cli.ipynb #cb10e693
-import re, sys
+import sys
 from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 import click
@@ -133,14 +133,7 @@ def run(params, only, changes, force, jobs, device, cluster):
     for o in bad: click.echo(f"Error: {o.run.name} failed in {o.why}; see {_shown(o.run.executed)}", err=True)
     if bad: sys.exit(1)
 
-# %% ../../nbs/95_cli.ipynb #ca1074c4
-def _table(rows, head):
-    "Lines of a table in columns of even width; the last one is as wide as it likes."
-    rows = [head, *rows]
-    widths = [max(len(str(r[i])) for r in rows) for i in range(len(head) - 1)]
-    return [("  ".join([*[str(c).ljust(w) for c, w in zip(r, widths)], str(r[-1])])).rstrip() for r in rows]
-
-# %% ../../nbs/95_cli.ipynb #5e0d216c
+# %% ../../nbs/95_cli.ipynb #5361b85d
 @main.command()
 @click.argument("params", nargs=-1)
 def status(params):
@@ -148,6 +141,7 @@ def status(params):
 
     Without PARAMS: all sets in params/sets/; one of which nothing has run yet, or which is not valid, is summed up in a
     line."""
+    from rbdm_nb.project import aligned
     from rbdm_nb.roof.pipeline import changed_name, notebooks, read_set, runs, set_files, state
     known, seen = notebooks(), {}
     for name in params or [*map(_shown, set_files().values()), *_changed_sets()]:
@@ -162,21 +156,21 @@ def status(params):
             continue
         rows = [(r.notebook.name, r.name, s.state, s.why) for r in plan for s in [state(r, seen)]]
         if params or any(r.record.exists() for r in plan):
-            click.echo("\n".join([f"{path}:", *_table(rows, ("notebook", "run", "state", "why"))]))
+            click.echo("\n".join([f"{path}:", *aligned(rows, ("notebook", "run", "state", "why"))]))
         else: click.echo(f"{path}: not run yet ({len(plan)} runs)")
 
-# %% ../../nbs/95_cli.ipynb #0e17402f
+# %% ../../nbs/95_cli.ipynb #1bd3d902
 @main.command()
 @click.argument("notebook")
 def params(notebook):
     "List the parameters of NOTEBOOK (such as 06_trainee): type, default, and what each is for."
     from rbdm_nb.parameters import declared
-    from rbdm_nb.project import root, suggest
+    from rbdm_nb.project import aligned, root, suggest
     names = [p.stem for p in sorted((root()/"nbs").glob("*.ipynb"))]
     name = Path(notebook).name.removesuffix(".ipynb")
     if name not in names: raise ValueError(f"no notebook {name!r}{suggest(name, names)}")
     rows = [(p.name, p.type.__name__, repr(p.default), p.help) for p in declared(root()/"nbs"/f"{name}.ipynb").values()]
-    click.echo("\n".join(_table(rows, ("name", "type", "default", "what"))) if rows else f"{name} has no parameters")
+    click.echo("\n".join(aligned(rows, ("name", "type", "default", "what"))) if rows else f"{name} has no parameters")
 
 # %% ../../nbs/95_cli.ipynb #b81e022d
 def _result_set(name):
@@ -250,27 +244,7 @@ def _known(f, options, name):
     try: return known_options(f, options, name)
     except TypeError as error: raise ValueError(str(error)) from None
 
-# %% ../../nbs/95_cli.ipynb #77346c1d
-def _on_disk(module):
-    "What the description of a corpus says about its files, on one line."
-    found = re.search(r"On disk(.*?)(?=\n[A-Z]|\Z)", getattr(module, "DESCRIPTION", ""), re.S)
-    return " ".join(found[0].split()) if found else ""
-
-def _number(x): return "-" if x != x else f"{int(x):,}"
-
-def _count_lines(found):
-    "Lines of the table of a `Check`: classes and their sum, and for each split the images found (and published)."
-    counts, published = found.counts, found.published
-    splits = [*counts.index, *(s for s in published.index if s not in counts.index)]
-    classes = [c for c in counts.columns if c != "all"]
-    summed = lambda f: f if "all" in f else f.assign(all=f.sum(axis=1, skipna=False))
-    counts, published = (summed(f).reindex(index=splits, columns=[*classes, "all"]) for f in (counts, published))
-    said = published.notna().any(axis=1)
-    cell = lambda s, c: _number(counts.loc[s, c]) + (f" ({_number(published.loc[s, c])})" if said[s] else "")
-    return _table([[c, *[cell(s, c) for s in splits]] for c in [*classes, "all"]],
-                  ["class", *[f"{s} (published)" if said[s] else s for s in splits]])
-
-# %% ../../nbs/95_cli.ipynb #1465d5bc
+# %% ../../nbs/95_cli.ipynb #75b0e262
 @data.command()
 @click.argument("name")
 @click.option("--root", required=True, metavar="DIR", help="Folder that holds the corpus.")
@@ -289,11 +263,12 @@ def check(name, root, options, everything):
     used. Exit status: 0 if it is usable, 1 if not, 2 if NAME, DIR or an option is not valid."""
     from rbdm_nb.corpora.datasets import check, corpus_module, option_values
     from rbdm_nb.corpora.files import corpus_folder
+    from rbdm_nb.corpora.said import check_lines, on_disk
     module, given = corpus_module(name), option_values(options, "--option ")
     if hasattr(module, "DESCRIPTION"):
         try: root = corpus_folder(root, name)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise ValueError(f"{error}. {_on_disk(module)}") from None
+            raise ValueError(f"{error}. {on_disk(module.DESCRIPTION)}") from None
     try: found = check(name, root, **_known(module.check, given, name))
     except TypeError as error:
         if "has no option" in str(error): raise ValueError(str(error)) from None
@@ -303,33 +278,8 @@ def check(name, root, options, everything):
         if name == "synthetic" or asked: raise ValueError(str(error)) from None
         click.echo(f"{name} in {root}\nnot usable: {' '.join(str(error).split())}")
         sys.exit(1)
-    # else the run would stop at what cannot be used
-    skipping = [] if not len(found.bad) or "on_bad" in given else ["on_bad=skip"]
-    _report(name, root, found, everything, _ready(name, root, [*options, *skipping]))
+    click.echo("\n".join(check_lines(name, root, found, options, everything)))
     sys.exit(0 if found.usable else 1)
-
-def _ready(name, root, options):
-    "The command that runs a notebook on a corpus that was checked."
-    import shlex
-    given = [p for p in options if p.partition("=")[0].strip() not in ("image_size", "root", "split")]
-    text = " ".join(p if not re.search(r"\s", p) or "[" in p else "{}=\"{}\"".format(*p.split("=", 1)) for p in given)
-    values = dict(corpus=name, data_root=str(root), options=text, trainer_corpus=name, trainer_root=str(root),
-                  trainer_options=text)
-    pairs = [f"-p {k} {shlex.quote(v)}" for k, v in values.items() if v]
-    return "to run it: papermill nbs/06_trainee.ipynb out.ipynb -p output outputs/mine " + " ".join(pairs)
-
-def _report(name, root, found, everything, ready):
-    "Prints a `Check`, and the command `ready` if it is usable."
-    lines = [f"{name} in {root}: {found.release}", "", *_count_lines(found), ""]
-    lines += [f"note: {note}" for note in found.notes]
-    reasons = found.bad["reason"].tolist()
-    if reasons: lines.append(f"{len(reasons):,} cannot be used:")
-    lines += [f"  {reason}" for reason in (reasons if everything else reasons[:20])]
-    if len(reasons) > 20 and not everything: lines.append(f"  and {len(reasons) - 20:,} more; --all lists them")
-    empty = [split for split, n in found.counts.sum(axis=1).items() if not n]
-    why = "no train split" if "train" not in found.counts.index else f"no images in {', '.join(map(str, empty))}"
-    if found.usable: lines += ["", ready, ""]
-    click.echo("\n".join([*lines, "usable" if found.usable else f"not usable: {why}"]))
 
 # %% ../../nbs/95_cli.ipynb #3e48188a
 @data.command()
