@@ -19,6 +19,7 @@ setup: ## make .venv with everything installed, from requirements.lock (RBDM_GPU
 
 reproduce: setup ## run the main job on the built-in corpus; results in outputs/demo
 	@$(BIN)/rbdm run demo
+	@$(BIN)/rbdm report --set demo && $(BIN)/rbdm compare demo --short
 
 test: setup ## run every notebook in a small size, then the tests
 	@$(BIN)/nbdev_test --n_workers 2 --do_print
