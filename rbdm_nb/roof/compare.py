@@ -162,8 +162,8 @@ def summary(found:Comparison) -> str:
     other = f" {many(len(found.settings), 'setting is', 'settings are')} not the same." if found.settings else ""
     here, there = found.machines
     return (f"{many(len(found.tables), 'table')} of {found.name} against those committed in {found.revision}: "
-            f"{', '.join(said) or 'none'}.{apart} {claimed}{other} Here: {here}; committed: {there}. Results are the same to "
-            "the last bit on the same kind of processor with the same number of threads, and close elsewhere.")
+            f"{', '.join(said) or 'none'}.{apart} {claimed}{other} Here: {here}; committed: {there}. Results are the "
+            "same to the last bit on the same kind of processor with the same number of threads, and close elsewhere.")
 
 def lines(found:Comparison, every:bool=False) -> list:
     "Lines of a `Comparison`: tables that are not equal (or `every` one), verdicts that changed, and the summary."
