@@ -4,13 +4,13 @@
 __all__ = ['keras', 'VARIANTS', 'PERTURBATIONS', 'REWARDS', 'EXTREMALS', 'CHUNK', 'TIED', 'Extremal', 'sized', 'smooth_masks',
            'pyramid', 'blend', 'area_penalty', 'ExtremalExplainer', 'extremal_area']
 
-# %% ../../nbs/03f_extremal.ipynb #586f9d66
+# %% ../../nbs/03f_extremal.ipynb #6048aaa0
 import math, warnings
 from dataclasses import dataclass, replace
 import numpy as np, pandas as pd, tensorflow as tf
 from scipy.ndimage import gaussian_filter
 from .relevance import Explainer, _alone, _checked_target, _unchanged
-from .starts import explained, start_of
+from .starts import Against, explained, start_of
 from ..project import progress, suggest
 
 keras = tf.keras
@@ -205,7 +205,7 @@ def area_penalty(masks, areas, ties:str="share"):
         penalties.append(tf.reduce_mean(inside*(values - 1.)**2 + (1. - inside)*values**2, 1))
     return tf.stack(penalties, 1)
 
-# %% ../../nbs/03f_extremal.ipynb #a409ecfa
+# %% ../../nbs/03f_extremal.ipynb #7e83ed39
 def _checked_nodes(start, shape):
     "Nodes of `shape` to begin with; `ValueError` for what does not fit, or is not between 0 and 1."
     if isinstance(start, str) and start == "ones": return np.ones(shape, "float32")
@@ -340,6 +340,7 @@ class ExtremalExplainer(Explainer):
             for k in range(0, n, batch_size):
                 some = slice(k, k + batch_size)
                 named = self._named(images[some], target[some])
+                if isinstance(self.start, Against): self.start.refuse_itself(named)
                 parts.append(self._searched(images[some], named, start[some], bar))
         if not parts:
             empty = np.zeros((0, len(s.areas), s.iterations))

@@ -20,7 +20,7 @@ from ..store import Entry
 keras = tf.keras
 L = keras.layers
 
-# %% ../../nbs/03_relevance.ipynb #5c06bb10
+# %% ../../nbs/03_relevance.ipynb #4687e631
 class Step(L.Layer):
     "Stands in for `source` in a copied network: the same forward pass, another backward pass."
     def __init__(self, source, method, graph, last=False):
@@ -50,7 +50,8 @@ class Step(L.Layer):
 
     def compute_mask(self, inputs, mask=None): return self.masks(inputs, mask) if self.masks else None
 
-    def __call__(self, inputs, *more, **options):
+    def __call__(self, inputs=None, *more, **options):
+        if inputs is None: inputs = options.pop("query")     # of attention, whose inputs may be named
         tensors = [t for t in tf.nest.flatten((inputs, more, options)) if hasattr(t, "_keras_history")]
         if self.was_operator and tensors: inputs, more, options = _alone(tensors), (), {}   # the layer has the constant
         # Keras 3 lets the model's own call overrule it
