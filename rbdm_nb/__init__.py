@@ -15,6 +15,7 @@ _PUBLIC = {
     "networks.trainer": "TrainerSettings trainer_from",
     "explain.rules": "METHODS Method Rule Noise Path",
     "explain.relevance": "Explainer",
+    "explain.starts": "Against",
     "explain.cams": "CAMS CamExplainer",
     "explain.extremal": "ExtremalExplainer",
     "explain.methods": "EXPLAINERS explainer maps",
