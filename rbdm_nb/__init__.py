@@ -25,6 +25,7 @@ _PUBLIC = {
     "gaze.study": "LabellingStudy",
     "gaze.attention": "read_study table1",
     "masking": "MASKS make_mask corpus_masks negative_mask mean_mask perceptive_mask random_mask",
+    "explorer": "show explore",
     "trainee": "Condition train run_condition",
     "humans.pairs": "PairSettings VOTES fit_pairs pair_logits vote",
     "humans.clicks": "ClickStudy pair_design",
