@@ -22,8 +22,12 @@ def link(target, folder) -> str:
     "Relative address of the file `target` for a page in `folder`."
     return quote(os.fsencode(os.path.relpath(target, folder).replace(os.sep, "/")), safe="/=-_.~")
 
-# %% ../../nbs/93_report.ipynb #b6fe3841
+# %% ../../nbs/93_report.ipynb #0fd62709
 SURROUNDING = ("python", "platform", "cpu", "cores", "gpus", "versions")
+
+def _letters(k):
+    "A to Z for `k` from 0, then AA, AB, …"
+    return (_letters(k//26 - 1) if k >= 26 else "") + chr(ord("A") + k%26)
 
 def machines(records) -> list:
     "Every different surrounding of the `records`, by their first run: a mapping of names to texts, and its `runs`."
@@ -32,8 +36,8 @@ def machines(records) -> list:
         values = {k: look(r, "environment").get(k) or None for k in SURROUNDING}
         entry = found.setdefault(json.dumps(values, sort_keys=True), SimpleNamespace(values=values, runs=[]))
         entry.runs.append(r["run"])
-    for letter, entry in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", found.values()): entry.name = letter
-    return [e for e in found.values() if hasattr(e, "name")]
+    for k, entry in enumerate(found.values()): entry.name = _letters(k)
+    return [*found.values()]
 
 def duration(seconds) -> str:
     "`35 s`, `3.0 min` or `2.5 h`; a dash for None."
