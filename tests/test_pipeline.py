@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from rbdm_nb import code
 from rbdm_nb.roof import pipeline
 from rbdm_nb.roof.runner import Display, execute, run_set
 
@@ -347,15 +348,15 @@ def test_runs_overlap_keep_their_order_and_own_what_they_save(project):
 
 def test_sources_are_parsed_one_at_a_time(monkeypatch):
     "In two threads at once, ast.parse of Python 3.11 fails now and then."
-    parse, inside, most = pipeline.ast.parse, [], []
+    parse, inside, most = code.ast.parse, [], []
     def slow(source):
         inside.append(1)
         most.append(len(inside))
         time.sleep(0.01)
         inside.pop()
         return parse(source)
-    monkeypatch.setattr(pipeline.ast, "parse", slow)
-    with ThreadPoolExecutor(4) as pool: list(pool.map(pipeline.source_digest, ["x = 1"]*8))
+    monkeypatch.setattr(code.ast, "parse", slow)
+    with ThreadPoolExecutor(4) as pool: list(pool.map(code.source_digest, ["x = 1"]*8))
     assert most == [1]*8
 
 

@@ -78,7 +78,7 @@ def upstream(notebook:Notebook, known:dict) -> set:
         if module in notebook.exports or notebook.module not in reached: below |= reached
     return {makers[m].name for m in below if m in makers} - {notebook.name}
 
-# %% ../../nbs/90_pipeline.ipynb #5a0d0a53
+# %% ../../nbs/90_pipeline.ipynb #25dd760f
 def is_roof(name:str) -> bool:
     "Whether the notebook `name` is one of those that run and judge the sections: its number is 90 or more."
     return bool(re.match(r"9\d", name))
@@ -93,8 +93,10 @@ def waits_for(name:str, names, known:dict, together=()) -> set:
 
 def ordered(names, known:dict, together=()) -> list:
     """`names` of notebooks so that each comes after those that it waits for (see `waits_for`); where that leaves a
-    choice, in the order given. `ValueError` names the notebooks of a circle."""
-    names = list(names)
+    choice, those of `together` first, as they stand there, then by name. `ValueError` names the notebooks of a
+    circle."""
+    first = [n for group in together for n in group]
+    place = lambda n: (first.index(n) if n in first else len(first), n)
     sorter = graphlib.TopologicalSorter({n: waits_for(n, names, known, together) for n in names})
     try: sorter.prepare()
     except graphlib.CycleError as error:
@@ -102,7 +104,7 @@ def ordered(names, known:dict, together=()) -> list:
                          "before them") from None
     ready, result = [*sorter.get_ready()], []
     while ready:
-        result.append(min(ready, key=names.index))
+        result.append(min(ready, key=place))
         ready.remove(result[-1])
         sorter.done(result[-1])
         ready += sorter.get_ready()
