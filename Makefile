@@ -2,7 +2,7 @@
 #   make RBDM_PYTHON=/path/to/python3.12 test     with another Python (3.11, 3.12 or 3.13)
 #   make RBDM_GPU=1 setup                         with CUDA's libraries, for an NVIDIA GPU
 .DEFAULT_GOAL := help
-.PHONY: help setup reproduce test test-latest check export clean readme lock clean-outputs
+.PHONY: help setup reproduce explore test test-latest check export clean readme lock clean-outputs
 SHELL := /bin/sh
 BIN := .venv/bin
 PYTHON ?=
@@ -20,6 +20,9 @@ setup: ## make .venv with everything installed, from requirements.lock (RBDM_GPU
 reproduce: setup ## run the main job on the built-in corpus; results in outputs/demo
 	@$(BIN)/rbdm run demo
 	@$(BIN)/rbdm report --set demo && $(BIN)/rbdm compare demo --short
+
+explore: setup ## serve the panel of nbs/05a_explorer.ipynb as a page: a network, its maps, masks and answers
+	@$(BIN)/voila nbs/05a_explorer.ipynb
 
 test: setup ## run every notebook in a small size, then the tests
 	@$(BIN)/nbdev_test --n_workers 2 --do_print
@@ -42,7 +45,7 @@ readme: setup ## write README.md from nbs/index.ipynb, and outputs/<set>/README.
 	@$(BIN)/rbdm readme
 
 COMPILE = uv pip compile -q --refresh-package rbdm-nb $(UPGRADE) --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-	--extra dev --extra cluster --generate-hashes --no-emit-index-url --no-header
+	--extra dev --extra cluster --extra explore --generate-hashes --no-emit-index-url --no-header
 
 lock: ## bring both lock files up to date with settings.ini (needs uv; UPGRADE=-U for newer versions)
 	@$(COMPILE) -o requirements.lock setup.py

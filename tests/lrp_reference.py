@@ -10,7 +10,9 @@ contributions by sign read as in Bach et al. (2015) and those that pick one as i
 
 Sources: Simonyan et al. 2014 (gradient), Springenberg et al. 2015 (guided backpropagation), Sundararajan et al. 2017
 (integrated gradients), Bach et al. 2015 (z, epsilon, alpha-beta), Montavon et al. 2017 (w^2, z+, z^B), Montavon et al.
-2019 (gamma, composite), Andeol et al. 2021 (gamma for any sign), Huber et al. 2019 (argmax).
+2019 (gamma, composite), Andeol et al. 2021 (gamma for any sign), Huber et al. 2019 (argmax), Arras et al. 2017 (gates),
+Achtibat et al. 2024 (products, layer normalisation, attention). A Multiply whose name begins with "gate" has a gate as
+its last factor; which is a gate is not worked out here.
 
 Works on functional and Sequential models of Keras 2 and 3, also nested, with shared layers and with several inputs."""
 from dataclasses import dataclass, field, replace
@@ -22,8 +24,8 @@ keras, L = tf.keras, tf.keras.layers
 def layers(*names): return tuple(getattr(L, n) for n in names if hasattr(L, n))
 
 
-KERNEL = layers("Dense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose",
-                "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
+KERNEL = layers("Dense", "EinsumDense", "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose",
+                "Conv3DTranspose", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
 SEPARABLE, DEPTHWISE = layers("SeparableConv1D", "SeparableConv2D"), layers("DepthwiseConv1D", "DepthwiseConv2D")
 TRANSPOSED = layers("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
 DIAGONAL = layers("BatchNormalization", "Rescaling", "Normalization")
@@ -31,6 +33,8 @@ AVERAGE = layers(*[f"{g}AveragePooling{d}D" for g in ("", "Global") for d in (1,
 UPSAMPLING = layers(*[f"UpSampling{d}D" for d in (1, 2, 3)])
 MAXIMUM = layers(*[f"{g}MaxPooling{d}D" for g in ("", "Global") for d in (1, 2, 3)])
 MERGE = layers("Add", "Subtract", "Average")
+NORM = layers("LayerNormalization", "GroupNormalization")
+ATTENTION = layers("MultiHeadAttention", "Attention")
 ACTIVATION = layers("Activation", "ReLU", "LeakyReLU", "Softmax")
 PARTS = {"all": lambda k: k, "+": lambda k: np.maximum(k, 0), "-": lambda k: np.minimum(k, 0), "square": np.square,
          "one": np.ones_like}
@@ -63,7 +67,7 @@ class Linear:
                                                     else "float64"), shape, {}
         self.outputs = evaluate(self.copy, np.zeros((1, *shape))).shape[1:]
         weights = [w.astype("float64") for w in layer.get_weights()]
-        with_bias = getattr(layer, "use_bias", False)
+        with_bias = getattr(layer, "use_bias", getattr(layer, "bias", None) is not None)
         self.kernels, self.dense = weights[:-1] if with_bias else weights, isinstance(layer, L.Dense)
         self.separable, self.with_bias = isinstance(layer, SEPARABLE), with_bias
         self.bias = self._output(weights, np.zeros((1, *shape)))[0]
@@ -128,6 +132,96 @@ def stages_of(layer, shape):
     return [Linear(depthwise, shape), Linear(pointwise, tuple(middle))]
 
 
+class Normalisation:
+    "A normalisation of one image, whose deviations are taken as given: y_j = s_j sum_i (delta_ij - mean_ij) x_i + b_j."
+    separable, dense = False, False
+    def __init__(self, layer, shape, x):
+        index = np.indices(shape).reshape(len(shape), -1)
+        if isinstance(layer, L.LayerNormalization):
+            apart = [d for d in range(len(shape)) if d + 1 not in self.axes(layer, shape)]
+        else:
+            apart, index = [len(shape) - 1], index.copy()
+            index[-1] //= shape[-1]//layer.groups
+        label = np.unique(index[apart], axis=1, return_inverse=True)[1].ravel() if apart else np.zeros(x.size, int)
+        self.mean = (label[:, None] == label)/np.bincount(label)[label]
+        s = 1/np.sqrt((x - x @ self.mean)**2 @ self.mean + layer.epsilon)
+        self.scale = s*self.along(layer, layer.gamma if layer.scale else None, shape, 1.)
+        self.bias = self.along(layer, layer.beta if layer.center else None, shape, 0.)
+        self.whole = (np.eye(x.size) - self.mean)*self.scale
+
+    @staticmethod
+    def axes(layer, shape): return [a % (len(shape) + 1) for a in np.ravel(layer.axis)]
+
+    def along(self, layer, v, shape, default):
+        if v is None: return np.full(int(np.prod(shape)), default)
+        sizes = [n if d + 1 in self.axes(layer, shape) else 1 for d, n in enumerate(shape)]
+        return np.broadcast_to(np.asarray(v, "float64").reshape(sizes), shape).ravel()
+
+    def matrix(self, part="all"): return PARTS[part](self.whole)
+
+
+class Attention:
+    "An attention layer of one image: forward, and relevance of query, value and key by the sums of Achtibat et al."
+    def __init__(self, layer, shapes):
+        self.shapes = shapes
+        self.dense, self.scale = None, 1.
+        if isinstance(layer, L.Attention):
+            if layer.scale is not None: self.scale = float(layer.scale)
+            return
+        dense = [getattr(layer, f"_{n}_dense") for n in ("query", "key", "value", "output")]
+        self.dense = [(np.asarray(d.kernel, "float64"), np.asarray(d.bias, "float64")) for d in dense]
+        self.scale = 1/np.sqrt(self.dense[0][0].shape[-1])
+
+    def inputs(self, xs):
+        "Query, value and key (the value again, where none is given), (T, D) each."
+        return [x.reshape(s) for x, s in zip([*xs, xs[1]][:3], [*self.shapes, self.shapes[1]][:3])]
+
+    def parts(self, xs):
+        "Query, key and value by heads (T, h, k), scores before the scale and shares (h, T, S), what comes of them."
+        query, value, key = self.inputs(xs)
+        into = lambda x, w, b: np.einsum("td,dhk->thk", x, w) + b
+        if self.dense: heads = [into(x, *dense) for x, dense in zip((query, key, value), self.dense)]
+        else: heads = [x[:, None] for x in (query, key, value)]
+        scores = np.einsum("thk,shk->hts", *heads[:2])
+        e = np.exp(self.scale*scores)
+        shares = e/e.sum(-1, keepdims=True)
+        return heads, scores, shares, np.einsum("hts,shk->thk", shares, heads[2])
+
+    def value(self, xs):
+        mixed = self.parts(xs)[-1]
+        return (np.einsum("thk,hkd->td", mixed, self.dense[3][0]) + self.dense[3][1] if self.dense else mixed).ravel()
+
+    def back(self, xs, r, rule, options, eps):
+        (q, k, v), scores, shares, mixed = self.parts(xs)
+        half = lambda z, r: r/safe(2*z + eps*np.where(z >= 0, 1, -1))
+        rows = lambda a: a.reshape(len(mixed), -1)
+        r = self._at_dense(3, rows(mixed), rows(r), rule, options).reshape(mixed.shape)
+        of_shares = shares*np.einsum("thk,shk->hts", half(mixed, r), v)
+        of_v = v*np.einsum("hts,thk->shk", shares, half(mixed, r))
+        of_scores = self.scale*scores*(of_shares - shares*of_shares.sum(-1, keepdims=True))
+        of_q = q*np.einsum("hts,shk->thk", half(scores, of_scores), k)
+        of_k = k*np.einsum("hts,thk->shk", half(scores, of_scores), q)
+        query, value, key = self.inputs(xs)
+        found = [self._at_dense(n, x, part.reshape(len(x), -1), rule, options).ravel()
+                 for n, x, part in ((0, query, of_q), (2, value, of_v), (1, key, of_k))]
+        return found if len(xs) == 3 else [found[0], found[1] + found[2]]
+
+    def _at_dense(self, n, x, r, rule, options):
+        "Relevance of the rows of `x` by the rule of the dense layer number `n`."
+        if not self.dense: return r
+        w, b = self.dense[n]
+        m = Matrix(w.reshape(x.shape[1], -1), b.ravel())
+        return np.stack([rule(m, row, part, **options.get(rule.__name__, {})) for row, part in zip(x, r)])
+
+
+class Matrix:
+    "A dense layer's kernel and bias."
+    separable, dense = False, True
+    def __init__(self, w, bias): self.w, self.bias = w, bias
+    def matrix(self, part="all"): return PARTS[part](self.w)
+    present = property(lambda self: np.ones(self.w.shape, bool))
+
+
 class Diagonal:
     "Scale and shift as a linear map of matrix form, so that rules for kernels can be had for batch normalisation too."
     separable, dense = False, False
@@ -147,6 +241,7 @@ def scale_and_shift(layer, channels):
     if isinstance(layer, L.Rescaling):
         return np.broadcast_to(np.float64(layer.scale), channels).copy(), np.broadcast_to(np.float64(layer.offset),
                                                                                           channels).copy()
+    if type(layer).__name__ == "LayerScale": return np.asarray(layer.gamma, "float64"), np.zeros(channels)
     value = lambda v, default: np.full(channels, default) if v is None else np.asarray(v, "float64")
     gamma, beta = value(layer.gamma if layer.scale else None, 1.), value(layer.beta if layer.center else None, 0.)
     scale = gamma / np.sqrt(value(layer.moving_variance, 1.) + layer.epsilon)
@@ -321,7 +416,9 @@ def calls_of(model):
 
     def append(layer, keys):
         kinds = [(KERNEL, "kernel"), (DIAGONAL, "diagonal"), (AVERAGE, "average"), (UPSAMPLING, "upsampling"),
-                 (MAXIMUM, "maximum"), (MERGE, "merge"), (ACTIVATION, "activation")]
+                 (MAXIMUM, "maximum"), (MERGE, "merge"), (ACTIVATION, "activation"), (NORM, "norm"),
+                 (L.Multiply, "product"), (ATTENTION, "attention")]
+        if type(layer).__name__ == "LayerScale": kinds = [(L.Layer, "diagonal")]
         kind = next((k for types, k in kinds if isinstance(layer, types)), "move")
         calls.append(Call(kind, layer, keys, next(count)))
         if kind == "kernel" and function(layer) != keras.activations.linear:
@@ -346,6 +443,7 @@ def curve(layer):
     else:
         name = getattr(f, "__name__", "")
         if name == "linear": return (lambda x: x), np.ones_like
+        if name not in ("relu", "relu6", "leaky_relu"): return (lambda x: np.asarray(f(tf.constant(x)))), None
         slope, cap, threshold = {"relu": (0., None, 0.), "relu6": (0., 6., 0.), "leaky_relu": (0.2, None, 0.)}[name]
     cap = np.inf if cap is None else float(cap)
     return (lambda x: np.where(x >= cap, cap,
@@ -378,8 +476,13 @@ class Reference:
     def _prepare(self, call):
         shapes = [self.shapes[k] for k in call.inputs]
         prepare = {"kernel": self._linear, "average": self._linear, "upsampling": self._linear,
-                   "diagonal": self._diagonal, "maximum": self._windows, "move": self._moved}
+                   "diagonal": self._diagonal, "maximum": self._windows, "move": self._moved,
+                   "product": lambda call, shapes: np.broadcast_shapes(*shapes), "attention": self._attention}
         self.shapes[call.output] = prepare.get(call.kind, lambda call, shapes: shapes[0])(call, shapes)
+
+    def _attention(self, call, shapes):
+        call.data["attention"] = Attention(call.layer, shapes)
+        return shapes[0]
 
     def _linear(self, call, shapes):
         call.data["map"] = Linear(call.layer, shapes[0])
@@ -441,6 +544,13 @@ class Reference:
         if call.kind == "activation": return curve(call.layer)[0](xs[0])
         if call.kind == "merge": return sum(s * x for s, x in zip(self._signs(call), xs))
         if call.kind == "maximum": return np.where(call.data["windows"], xs[0][:, None], -np.inf).max(0)
+        if call.kind == "norm":
+            m = Normalisation(call.layer, self.shapes[call.inputs[0]], xs[0])
+            return xs[0] @ m.matrix() + m.bias
+        if call.kind == "product":
+            factors = [x.reshape(self.shapes[k]) for x, k in zip(xs, call.inputs)]
+            return np.broadcast_to(factors[0]*factors[1], self.shapes[call.output]).ravel()
+        if call.kind == "attention": return call.data["attention"].value(xs)
         return np.concatenate([[0.], *xs])[call.data["source"]]
 
     def _signs(self, call):
@@ -498,6 +608,16 @@ class Reference:
         x = xs[0]
         if call.kind == "kernel": return [self._at_kernel(call, x, r, method, options, ranges)]
         if call.kind == "diagonal": return [self._at_diagonal(call, x, r, method, options, ranges)]
+        if call.kind == "norm":
+            rule = method.scale or method.norm
+            m = Normalisation(call.layer, self.shapes[call.inputs[0]], x)
+            return [rule(m, x, r, **options.get(rule.__name__, {}))]
+        if call.kind == "product":
+            if call.layer.name.startswith("gate"): return [r, np.zeros_like(xs[1])]
+            return [r/2, r/2]
+        if call.kind == "attention":
+            eps = 1e-6 if epsilon in (method.norm, method.scale) else 0.
+            return call.data["attention"].back(xs, r, method.dense, options, eps)
         if call.kind == "average":
             return [{"z": z, "gradient": gradient, "argmax": argmax}[method.average](call.data["map"], x, r)]
         if call.kind == "upsampling": return [(gradient if method.average == "gradient" else z)(call.data["map"], x, r)]

@@ -50,9 +50,10 @@ def test_every_function_in_reach_counts(what):
 
 
 @pytest.mark.parametrize("what, names", [
-    ("map", "relevance._slopes relevance._guided relevance._logits relevance._nested relevance._functional "
+    ("map", "steps._slopes steps._guided steps.logits_of steps._attention attention.halves "
+            "relevance._nested relevance._functional "
             "layers._everywhere layers._union layers.call_of layers.is_relu layers.is_softmax layers.is_linear "
-            "layers.Graph rules.PARTS relevance._POOLS relevance.Explainer"),
+            "layers.Graph rules.PARTS steps._POOLS starts.compared relevance.Explainer"),
     ("mask", "perception.Setup masking._disc masking._dilate perception.top_pixels relevance.resize_relevance "
              "masking.Masks masking._make"),
     ("epoch", "training._fetch training.augment training.compiled training._colours training._load_state "

@@ -169,7 +169,7 @@ def test_history_and_the_smallest_area():
 
 
 @pytest.mark.parametrize("options, message", [
-    (dict(variant="keep"), "variant must be one of"), (dict(score="probability"), "score must be one of"),
+    (dict(variant="keep"), "variant must be one of"), (dict(score="probable"), "score must be one of"),
     (dict(areas=()), "areas must be"), (dict(areas=(1.,)), "areas must be"), (dict(sigma=0.), "sigma must be above 0"),
     (dict(levels=1), "levels must be at least 2"), (dict(method="extremel"), "did you mean 'extremal'"),
     (dict(blur=3), "no 'blur'")])

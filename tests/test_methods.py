@@ -53,7 +53,7 @@ def test_what_is_added_to_a_table_is_known(monkeypatch):
 
 @pytest.mark.parametrize("call, message", [
     (dict(method="grad_kam"), "did you mean 'grad_cam'"), (dict(method="lrp_z", layer="x"), "no options"),
-    (dict(method="grad_cam", start="over_mean"), "start=value or over_runner_up"),
+    (dict(method="grad_cam", start="over_men"), "did you mean 'over_mean'"),
     (dict(method="grad_cam", start="over_runner_up", score="logit"), "both say what is explained"),
     (dict(method="extremal", iteration=3), "did you mean 'iterations'"), (dict(method=3), "unknown method 3")])
 def test_what_a_method_does_not_know_is_refused(call, message):

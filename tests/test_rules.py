@@ -583,15 +583,16 @@ def classifier(layer):
 
 REFUSED = {   # layer, what the message must name: the layer, and what to do
     "lambda": (lambda: L.Lambda(lambda x: x, name="odd"), "replace it by"),
-    "sigmoid": (lambda: L.Activation("sigmoid", name="odd"), "ReLU"),
-    "gelu": (lambda: conv(activation="gelu", name="odd"), "ReLU"),
-    "layer normalisation": (lambda: L.LayerNormalization(name="odd"), "replace it by"),
+    "tanh": (lambda: L.Activation("tanh", name="odd"), "ReLU"),
+    "selu": (lambda: conv(activation="selu", name="odd"), "ReLU"),
+    "unit normalisation": (lambda: L.UnitNormalization(name="odd"), "replace it by"),
     "ELU": (lambda: L.ELU(name="odd"), "replace it by"),
     "threshold": (lambda: L.ReLU(threshold=0.1, name="odd"), "threshold=0"),
     "softmax inside": (lambda: L.Softmax(name="odd"), "logits"),
-    "groups": (lambda: conv(3, groups=3, name="odd"), "groups=1"),
     "maximum": (lambda: lambda x: L.Maximum(name="odd")([x, conv(3, 1)(x)]), "replace it by"),
-    "product": (lambda: lambda x: L.Multiply(name="odd")([x, conv(3, 1)(x)]), "Rescaling"),
+    "added scores": (lambda: lambda x: L.Reshape((5, 5, 3))(L.Attention(score_mode="concat", name="odd")(
+        [L.Reshape((25, 3))(x)]*2)), "gradient method"),
+    "two axes": (lambda: lambda x: L.MultiHeadAttention(1, 2, name="odd")(x, x), "Reshape"),
     "causal": (lambda: lambda x: L.Conv1D(2, 2, padding="causal", name="odd")(L.Reshape((25, 3))(x)), "ZeroPadding1D"),
     "recurrent": (lambda: lambda x: L.LSTM(2, name="odd")(L.Reshape((25, 3))(x)), "replace it by"),
     "dilated transposition": (lambda: L.Conv2DTranspose(2, 2, dilation_rate=2, name="odd"), "plain transposed")}
@@ -609,6 +610,34 @@ def test_refusals(what):
     make, remedy = REFUSED[what]
     message = refusal(make(), "lrp_z")
     assert "'odd'" in message and remedy in message
+
+
+SINCE = {   # layers that deep Taylor decomposition was not derived for
+    "sigmoid": lambda: L.Activation("sigmoid", name="odd"), "silu": lambda: L.Activation("swish", name="odd"),
+    "gelu": lambda: conv(activation="gelu", name="odd"), "layer norm": lambda: L.LayerNormalization(name="odd"),
+    "group norm": lambda: L.GroupNormalization(1, name="odd"),
+    "product": lambda: lambda x: L.Multiply(name="odd")([x, conv(3, 1)(x)]),
+    "attention": lambda: lambda x: L.Reshape((5, 5, 3))(L.Attention(name="odd")([L.Reshape((25, 3))(x)]*2))}
+
+
+@pytest.mark.parametrize("method", TAYLOR)
+@pytest.mark.parametrize("what", SINCE)
+def test_deep_taylor_refuses_what_came_after_it(what, method):
+    message = refusal(SINCE[what](), method)
+    assert "'odd'" in message and "derived for ReLU" in message and "lrp_" in message
+
+
+@pytest.mark.parametrize("method, what", [("cnn_fixations", "product"), ("cnn_fixations", "layer norm"),
+                                          ("cnn_fixations", "attention"), ("lrp_argmax", "attention")])
+def test_methods_refuse_what_they_are_not_defined_for(method, what):
+    message = refusal(SINCE[what](), method)
+    assert "'odd'" in message and "not defined" in message
+
+
+@pytest.mark.parametrize("what", ["silu", "gelu"])
+def test_guided_backpropagation_refuses_smooth_relus(what):
+    message = refusal(SINCE[what](), "guided_backprop")
+    assert "'odd'" in message and "lrp_" in message
 
 
 @pytest.mark.parametrize("method", ["guided_backprop", *TAYLOR])

@@ -128,7 +128,14 @@ if KERAS_3:
                  "gelu": lambda y: ops.gelu(y, approximate=True), "softmax": lambda y: ops.softmax(y, axis=1),
                  "clip": lambda y: ops.clip(y, 0., 1.), "slice": lambda y: y[:, 1:],
                  "concat": lambda y: ops.concatenate([y, y*2.], -1)}
-OPERATORS |= {"x + y": lambda y: y + L.Conv2D(6, 1)(y), "y * 3": lambda y: y*3., "3 - y": lambda y: 3. - y}
+OPERATORS |= {"3 - y": lambda y: 3. - y}
+TWICE = {   # what operators do, written with operators and with layers
+    "x + y": (lambda y: y + L.Conv2D(6, 1)(y), lambda y: L.Add()([y, L.Conv2D(6, 1)(y)])),
+    "x * y": (lambda y: y*L.Conv2D(6, 1)(y), lambda y: L.Multiply()([y, L.Conv2D(6, 1)(y)])),
+    "y * 3": (lambda y: y*3., lambda y: L.Rescaling(3.)(y)),
+    "3 + y": (lambda y: 3. + y, lambda y: L.Rescaling(1., 3.)(y)),
+    "hard sigmoid": (lambda y: y*(L.ReLU(6.)(y + 3.)*(1/6)),
+                     lambda y: L.Multiply()([L.Rescaling(1/6)(L.ReLU(6.)(L.Rescaling(1., 3.)(y))), y]))}
 
 
 def true_gradient(model, x):
@@ -140,6 +147,21 @@ def true_gradient(model, x):
         s = tf.reduce_sum(y[:, 0])
     model.set_weights(kept)
     return tape.gradient(s, t).numpy(), y.numpy()
+
+
+@pytest.mark.parametrize("what", TWICE)
+@pytest.mark.parametrize("method", METHODS)
+def test_operators_are_layers(what, method):
+    "The same map, or the same refusal."
+    models = [after_conv(middle) for middle in TWICE[what]]
+    models[0].layers[-1].bias.assign([9.]*5)
+    models[1].set_weights(models[0].get_weights())
+    maps = []
+    for model in models:
+        try: maps.append(explained(model, images((8, 8, 3)), method)[0])
+        except ValueError as refused: maps.append(str(refused).split(",")[-1])
+    if isinstance(maps[0], str): assert maps[0] == maps[1] and what in ("x * y", "hard sigmoid")
+    else: assert np.abs(maps[1]).max() > 0 and error(*maps) < 1e-5
 
 
 @pytest.mark.parametrize("what", [*OPTIONS, *OPERATORS])
@@ -162,6 +184,9 @@ TRAINING = ("batch normalisation in training", "nested")   # which Keras 3 overr
 @pytest.mark.parametrize("what", [w for w in [*OPTIONS, *OPERATORS] if not KERAS_3 or w not in TRAINING])
 @pytest.mark.parametrize("method", ["deep_taylor", "lrp_epsilon"])
 def test_rules_refuse_what_they_do_not_know(what, method):
+    if what in ("attention", "normalisation") and method == "lrp_epsilon":   # which LRP knows
+        assert explained(after_conv(OPTIONS[what]), images((8, 8, 3)), method)[0].any()
+        return
     with pytest.raises(ValueError, match="(layer|operation) '.*(gradient method|replace it|in its place)"):
         Explainer(after_conv((OPTIONS | OPERATORS)[what]), method)
 

@@ -8,12 +8,12 @@ from rbdm_nb.corpora.datasets import load
 from rbdm_nb.masking import CONTROLS, MASKS, corpus_masks, make_mask, mean_mask, negative_mask, perceptive_mask
 from rbdm_nb.explain import relevance
 from rbdm_nb.explain.methods import maps
-from rbdm_nb.explain.relevance import METHODS, STARTS, Explainer, empty_maps, layer_maps
+from rbdm_nb.explain.relevance import METHODS, Explainer, empty_maps, layer_maps
 from rbdm_nb.explain.rules import integrated_gradients
 from rbdm_nb.store import Store
 
 keras, L = tf.keras, tf.keras.layers
-COMPARED = [s for s in STARTS if s != "value"]
+COMPARED = ["over_mean", "over_runner_up"]
 RULES = [m for m in METHODS if m != "cnn_fixations"]
 GRADIENTS = ("gradient", "input_x_gradient", "integrated_gradients", "smoothgrad", "guided_backprop")
 

@@ -3,13 +3,14 @@
 # %% auto #0
 __all__ = ['keras', 'L', 'CAMS', 'POOLS', 'SCORES', 'Cam', 'CamExplainer', 'scaled']
 
-# %% ../../nbs/03e_cams.ipynb #0112a7ba
+# %% ../../nbs/03e_cams.ipynb #0cb447d6
 import warnings
 from dataclasses import dataclass
 from typing import Callable
 import numpy as np, tensorflow as tf
 from .layers import is_linear, is_softmax
-from .relevance import Explainer, _steps, compared, empty_maps, whole_network
+from .relevance import Explainer, _steps, empty_maps, whole_network
+from .starts import compared, explained, start_of
 from ..project import suggest
 
 keras = tf.keras
@@ -101,8 +102,8 @@ def _kernel_of(graph, output, tapped):
                          "is the same where cam exists")
     return kept[0]
 
-# %% ../../nbs/03e_cams.ipynb #8f99e21b
-SCORES = dict(logit="value", margin="over_runner_up", probability="value")
+# %% ../../nbs/03e_cams.ipynb #afaa32ba
+SCORES = dict(logit="value", margin="over_runner_up", probability="probability")
 
 class _Tap:
     "Reads what comes out of one step of a network, and adds zeros to it that a tape can follow."
@@ -119,26 +120,29 @@ class _Tap:
             return y + self.delta
         step.run = run
 
-# %% ../../nbs/03e_cams.ipynb #89deb79e
+# %% ../../nbs/03e_cams.ipynb #6353bb4b
 class CamExplainer(Explainer):
     """Class activation maps of `model`'s decisions by `method`, one of `CAMS` (Park and Wallraven 2021, section 5.3).
 
-    `layer`: name of the layer whose activations are weighted (None: what is pooled last). `score`: what is explained,
-    one of `SCORES`. `rectify`: only positive values are kept (None: as the method's authors do). `size`: "input" or
-    "layer". `resize`: a method of `tf.image.resize`. `top`: ablation_cam and score_cam, which cost a forward pass for
-    every channel, ask only so many of each image batch's most active channels. Raises `ValueError` as `Explainer`, for
-    a model without pictures that are pooled, and naming the layers that keep `cam` from being defined."""
+    `layer`: name of the layer whose activations are weighted (None: what is pooled last). `score`: what is
+    explained, one of `SCORES` or `STARTS`, or `Against(k)`. `rectify`: only positive values are kept (None: as the
+    method's authors do). `size`: "input" or "layer". `resize`: a method of `tf.image.resize`. `top`: ablation_cam
+    and score_cam, which cost a forward pass for every channel, ask only so many of each image batch's most active
+    channels. Raises `ValueError` as `Explainer`, for a model without pictures that are pooled, and naming the
+    layers that keep `cam` from being defined."""
     def __init__(self, model, method="grad_cam", layer=None, score="logit", rectify=None, size="input",
                  resize="bilinear", top=64):
         if method not in CAMS: raise ValueError(f"unknown method {method!r}{suggest(method, CAMS)}")
-        if score not in SCORES:
-            raise ValueError(f"score must be one of {', '.join(SCORES)}, got {score!r}{suggest(score, SCORES)}")
+        start = SCORES.get(score, score) if isinstance(score, str) else score
+        try: start_of(start)
+        except ValueError as wrong: raise ValueError(f"score must be one of {', '.join(SCORES)}, or a start: {wrong}"
+                                                     ) from None
         if size not in ("input", "layer"): raise ValueError(f"size must be input or layer, got {size!r}")
         self.cam, self.score, self.size, self.resize, self.top = CAMS[method], score, size, resize, top
         if self.cam.looks_at == "channels" and score == "probability":
             raise ValueError(f"{method} asks for scores and takes no gradient; use score='logit' or 'margin'")
         self.reason, self.layer, self.rectify = None, layer, self.cam.rectify if rectify is None else rectify
-        super().__init__(model, "gradient", start=SCORES[score])
+        super().__init__(model, "gradient", start=start)
         self.name = method
 
     def _build(self, model, copy):
@@ -161,12 +165,6 @@ class CamExplainer(Explainer):
         self.dense = _kernel_of(self.graph, output, self.tapped) if self.cam.looks_at == "kernel" else None
         self.tap = _Tap(next(s for s in _steps(self.network) if s.facts is self.tapped.facts))
 
-    def _factors(self, logits, target):
-        "Factors (N, classes) by which the score depends on the logits."
-        if self.score != "probability": return compared(logits, target, self.start)
-        shares, chosen = tf.nn.softmax(logits), compared(logits, target)
-        return tf.reduce_sum(shares*chosen, 1, keepdims=True)*(chosen - shares)
-
     def _weighted(self, inputs, target):
         "(Map of the tapped layer's size, logits) of one batch."
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -176,7 +174,7 @@ class CamExplainer(Explainer):
         if len(seen.shape) != 4:
             raise ValueError(f"layer {self.tapped.layer.name!r} gives {tuple(seen.shape)}, no pictures (N, h, w, "
                              "channels)")
-        factors = self._factors(logits, target)
+        factors = compared(logits, target, self.start)
         if self.cam.looks_at == "kernel":
             weights = tf.matmul(factors, tf.cast(self.dense.kernel, tf.float32), transpose_b=True)[:, None, None]
         else:
@@ -189,7 +187,7 @@ class CamExplainer(Explainer):
         self.tap.keep = keep
         logits = tf.cast(self.network(inputs[0], training=False), tf.float32)
         self.tap.keep = None
-        return tf.reduce_sum(self._factors(logits, target)*logits, 1), tf.cast(self.tap.seen, tf.float32), logits
+        return explained(logits, target, self.start), tf.cast(self.tap.seen, tf.float32), logits
 
     def _by_channel(self, inputs, target):
         "The same as `_weighted`, by a forward pass for each of the `top` channels."

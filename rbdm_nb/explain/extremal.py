@@ -4,27 +4,29 @@
 __all__ = ['keras', 'VARIANTS', 'PERTURBATIONS', 'REWARDS', 'EXTREMALS', 'CHUNK', 'TIED', 'Extremal', 'sized', 'smooth_masks',
            'pyramid', 'blend', 'area_penalty', 'ExtremalExplainer', 'extremal_area']
 
-# %% ../../nbs/03f_extremal.ipynb #c002
+# %% ../../nbs/03f_extremal.ipynb #6048aaa0
 import math, warnings
 from dataclasses import dataclass, replace
 import numpy as np, pandas as pd, tensorflow as tf
 from scipy.ndimage import gaussian_filter
-from .relevance import Explainer, _alone, _checked_target, _unchanged, compared
+from .relevance import Explainer, _alone, _checked_target, _unchanged
+from .starts import Against, explained, start_of
 from ..project import progress, suggest
 
 keras = tf.keras
 
-# %% ../../nbs/03f_extremal.ipynb #c007
+# %% ../../nbs/03f_extremal.ipynb #8050efe3
 VARIANTS = ("preserve", "delete", "dual")
 PERTURBATIONS = ("blur", "fade")
-REWARDS = dict(logit="value", margin="over_runner_up")
+REWARDS = dict(logit="value", margin="over_runner_up")   # and the starts of 03i_starts
 
 @dataclass(frozen=True)
 class Extremal:
     "How an extremal perturbation is searched for (Fong et al. 2019)."
     areas: tuple = (.1,)           # shares of the canvas, or of the image, that masks may cover, between 0 and 1
     variant: str = "preserve"      # the mask keeps the class; "delete": it takes it away; "dual": both
-    score: str = "logit"           # what is to be large: the class's logit; "margin": that less the largest other one
+    score: object = "logit"        # what is to be large: the class's logit; "margin": that less the largest other one;
+                                   # or a start: "over_mean", "probability", Against(class)
     iterations: int = 800          # steps of gradient descent
     step: int = None               # pixels between two nodes of the mask's grid; None: 7/224 of the image's side
     sigma: float = None            # width in pixels of what a node makes; None: 21/224 of the side
@@ -44,9 +46,13 @@ class Extremal:
 EXTREMALS = {"extremal": Extremal()}
 CHUNK = 20    # steps of the search between two movements of the bar
 
-# %% ../../nbs/03f_extremal.ipynb #c008
-_CHOICES = dict(variant=VARIANTS, score=tuple(REWARDS), perturbation=PERTURBATIONS, edge=("zero", "reflect"),
+# %% ../../nbs/03f_extremal.ipynb #599460ca
+_CHOICES = dict(variant=VARIANTS, perturbation=PERTURBATIONS, edge=("zero", "reflect"),
                 area_of=("canvas", "image"), ties=("share", "index"))
+
+def _reward(score):
+    "The start that `score` stands for; `ValueError` for none."
+    return start_of(REWARDS.get(score, score) if isinstance(score, str) else score)
 
 def _checked(settings):
     "`settings` with `areas` as a tuple; `ValueError` for a choice or number that has no meaning."
@@ -54,6 +60,9 @@ def _checked(settings):
         value = getattr(settings, name)
         if value not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}{suggest(str(value), choices)}")
+    try: _reward(settings.score)
+    except ValueError as wrong:
+        raise ValueError(f"score must be one of {', '.join(REWARDS)}, or a start: {wrong}") from None
     areas = tuple(float(a) for a in np.ravel(settings.areas))
     if not areas or not all(0 < a < 1 for a in areas):
         raise ValueError(f"areas must be shares above 0 and below 1, got {settings.areas}")
@@ -196,7 +205,7 @@ def area_penalty(masks, areas, ties:str="share"):
         penalties.append(tf.reduce_mean(inside*(values - 1.)**2 + (1. - inside)*values**2, 1))
     return tf.stack(penalties, 1)
 
-# %% ../../nbs/03f_extremal.ipynb #c025
+# %% ../../nbs/03f_extremal.ipynb #7e83ed39
 def _checked_nodes(start, shape):
     "Nodes of `shape` to begin with; `ValueError` for what does not fit, or is not between 0 and 1."
     if isinstance(start, str) and start == "ones": return np.ones(shape, "float32")
@@ -227,7 +236,7 @@ class ExtremalExplainer(Explainer):
         for name in settings:
             if name not in known: raise ValueError(f"extremal perturbations have no {name!r}{suggest(name, known)}")
         self.settings, self.traces = _checked(replace(EXTREMALS[method], **settings)), 0
-        super().__init__(model, "gradient", start=REWARDS[self.settings.score])
+        super().__init__(model, "gradient", start=_reward(self.settings.score))
         self.name = method
         if len(self.shapes) > 1 or len(self.shapes[0]) != 3:
             raise ValueError(f"extremal perturbations are of one picture; the model takes {self.shapes}")
@@ -236,8 +245,7 @@ class ExtremalExplainer(Explainer):
         "(N, A) what `target` (N,) scores in `pictures` (N, A, H, W, C)."
         shape = tf.shape(pictures)
         logits = tf.cast(self.network(tf.reshape(pictures, (-1, *pictures.shape[2:])), training=False), tf.float32)
-        factors = compared(logits, tf.repeat(target, shape[1]), self.start)
-        return tf.reshape(tf.reduce_sum(tf.stop_gradient(factors)*logits, 1), shape[:2])
+        return tf.reshape(explained(logits, tf.repeat(target, shape[1]), self.start), shape[:2])
 
     def _rewards(self, stack, masks, target, mirrored=False):
         "(N, A) what `masks` (N, A, H, W) of the images of `stack` are worth; as the images are, or `mirrored`."
@@ -332,6 +340,7 @@ class ExtremalExplainer(Explainer):
             for k in range(0, n, batch_size):
                 some = slice(k, k + batch_size)
                 named = self._named(images[some], target[some])
+                if isinstance(self.start, Against): self.start.refuse_itself(named)
                 parts.append(self._searched(images[some], named, start[some], bar))
         if not parts:
             empty = np.zeros((0, len(s.areas), s.iterations))

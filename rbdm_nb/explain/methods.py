@@ -3,7 +3,7 @@
 # %% auto #0
 __all__ = ['keras', 'FAMILIES', 'EXPLAINERS', 'explainer', 'maps']
 
-# %% ../../nbs/03g_methods.ipynb #c002
+# %% ../../nbs/03g_methods.ipynb #7c6a3fd7
 import math
 from collections import ChainMap
 import numpy as np, tensorflow as tf, zarr
@@ -11,16 +11,16 @@ from .cams import CAMS, CamExplainer
 from .extremal import EXTREMALS, ExtremalExplainer
 from .relevance import Explainer, Maps, empty_maps, input_bounds, method_of
 from .rules import METHODS, Method
+from .starts import start_of
 from ..project import suggest
 from ..reproducibility import numerics
 from ..store import code_version, resumable_array
 
 keras = tf.keras
 
-# %% ../../nbs/03g_methods.ipynb #c007
+# %% ../../nbs/03g_methods.ipynb #e9ab50f4
 FAMILIES = ((METHODS, Explainer), (CAMS, CamExplainer), (EXTREMALS, ExtremalExplainer))
 EXPLAINERS = ChainMap(*(names for names, _ in reversed(FAMILIES)))
-_SCORES = dict(value="logit", over_runner_up="margin")
 
 def _family(method):
     "(Class that explains by `method`, what describes it); `ValueError` with the nearest name."
@@ -29,24 +29,23 @@ def _family(method):
     if isinstance(method, Method): return Explainer, method
     raise ValueError(f"unknown method {method!r}{suggest(str(method), EXPLAINERS)}")
 
-def explainer(model, method="deep_taylor", bounds=None, start:str="value", **options) -> Explainer:
+def explainer(model, method="deep_taylor", bounds=None, start="value", **options) -> Explainer:
     """What explains `model`'s decisions by `method`, one of `EXPLAINERS` or a `Method`.
 
     `bounds`, `start`: as for `Explainer`. `options`: those of `CamExplainer` (layer, rectify, top, …) or the fields of
-    `Extremal` (iterations, areas, …). `ValueError` for an unknown method, for a start that the method does not have,
-    and as the method's own class does."""
+    `Extremal` (iterations, areas, …). `ValueError` for an unknown method, for a start that there is not or that the
+    method does not have, and as the method's own class does."""
     family, _ = _family(method)
     if family is Explainer:
         if options: raise ValueError(f"{method} has no options, got {', '.join(options)}")
         return Explainer(model, method, bounds, start)
-    if start not in _SCORES:
-        raise ValueError(f"{method} explains with start={' or '.join(_SCORES)}, got {start!r}{suggest(start, _SCORES)}")
+    start_of(start)
     if "score" in options and start != "value":
         raise ValueError(f"start={start!r} and score={options['score']!r} both say what is explained; give one of them")
-    return family(model, method, **dict(score=_SCORES[start]) | options)
+    return family(model, method, **dict(score=start) | options)
 
-# %% ../../nbs/03g_methods.ipynb #c010
-def maps(model, corpus, prepare, store, method="deep_taylor", batch_size:int=32, start:str="value", options:dict=None,
+# %% ../../nbs/03g_methods.ipynb #2d9b486b
+def maps(model, corpus, prepare, store, method="deep_taylor", batch_size:int=32, start="value", options:dict=None,
          **key) -> Maps:
     """Maps of all images of `corpus`, out of `store`; missing ones are computed by `explainer(model, method,
     start=start, **options)`.
@@ -61,7 +60,7 @@ def maps(model, corpus, prepare, store, method="deep_taylor", batch_size:int=32,
     if not key: raise ValueError("maps need a key that identifies the model and its preprocessing, as trainer=run.key")
     if not len(corpus): raise ValueError(f"{corpus.corpus} ({corpus.split}) holds no images to explain")
     options = options or {}
-    entry = store.entry("maps", method=_key_of(method), options=options, start=start, corpus=corpus.digest,
+    entry = store.entry("maps", method=_key_of(method), options=options, start=_said(start), corpus=corpus.digest,
                         batch_size=batch_size, numerics=numerics(), code=_version(method), **key)
     if not entry.complete:
         model = model if isinstance(model, keras.Model) else model()
@@ -69,6 +68,8 @@ def maps(model, corpus, prepare, store, method="deep_taylor", batch_size:int=32,
         _fill(entry, explainer(model, method, bounds, start, **options), corpus, prepare, batch_size)
     _say_empty(entry, f"{corpus.corpus} ({corpus.split})")
     return Maps(*(entry.array(name) for name in Maps._fields[:2]), entry)
+
+def _said(start): return start if isinstance(start, str) else repr(start)   # as it is written in keys
 
 def _say_empty(entry, what):
     "Print how many of the stored maps of `what` say nothing, or the opposite."
