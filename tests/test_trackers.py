@@ -238,3 +238,17 @@ def test_a_folder_says_what_it_did_not_look_at(tmp_path):
     reasons = dict(found.beside.values)
     assert set(reasons) == {"p1.edf", "faces.docx", "q.xlsx"} and "edf2asc" in reasons["p1.edf"]
     assert "3 not looked at: faces.docx, p1.edf, q.xlsx" in found.summary()
+
+
+def test_an_asc_file_beside_bids_recordings_does_not_count_twice(tmp_path):
+    write(tmp_path, "dataset_description.json", "{}")
+    folder = tmp_path/"sub-01"
+    folder.mkdir()
+    write(folder, "p1.asc", asc())
+    assert list(read_study(tmp_path)) == ["sub-01"]
+    write(folder, "sub-01_physio.json", '{"SamplingFrequency": 250, "StartTime": 0, "PhysioType": "eyetrack", '
+          '"Columns": ["timestamp", "x_coordinate", "y_coordinate"], "timestamp": {"Units": "s"}}')
+    write(folder, "sub-01_physio.tsv", "0.000\t5\t6\n0.004\t5\t7\n")
+    found = read_study(tmp_path)
+    assert len(found["sub-01"].samples) == 2
+    assert "count twice" in dict(found.beside.values)["sub-01/p1.asc"]

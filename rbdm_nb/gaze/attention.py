@@ -165,6 +165,7 @@ def _gaze_within(file):
     except ValueError: return False
     head = text.lstrip()[:4000].split("\n", 1)[0]
     if kind == "fixations": return "image" in {column_name(c)[0] for c in re.split("[,\t]", head.rstrip("\r"))}
+    if kind == "eyelink": return bool(re.search(r"(?m)^\d+\s", text))
     return kind in ("eyetribe", *TRACKERS) or bool(re.search(r'"(avg|frame|statuscode)"\s*:', text[:4000]))
 
 def not_looked_at(file):
@@ -175,6 +176,8 @@ def not_looked_at(file):
     if not name.endswith(ENDINGS): return BINARY.get(file.suffix.lower(), "no format that can be read")
     if file.name.endswith(BESIDE): return "what BIDS keeps beside recordings"
     folders = above(file, loose=True)
+    if name.endswith(".asc") and any(GAZE_NAME.search(f.name) for f in file.parent.iterdir()):
+        return "EyeLink's file beside BIDS's own recordings, which would count twice"
     bids = (folders[-1]/"dataset_description.json").is_file() or any(f.name.startswith("sub-") for f in folders)
     return "no eye tracking" if bids and not _gaze_within(file) else ""
 
