@@ -85,6 +85,8 @@ def validate(values:dict, parameters:dict, where:str="") -> dict:
         if name not in parameters: raise ValueError(f"{prefix}unknown parameter {name!r}{suggest(name, parameters)}")
         try: checked[name] = _coerce(value, parameters[name])
         except ValueError as error: raise ValueError(f"{prefix}{error}") from None
+        if "0: all" in parameters[name].help and checked[name] < 0:
+            raise ValueError(f"{prefix}{name} must be 0 (all) or more, got {value!r}")
         choices = parameters[name].choices
         if choices and checked[name] not in choices:
             raise ValueError(f"{prefix}{name} must be one of {', '.join(choices)}, "
@@ -97,6 +99,18 @@ def _injected(shell):
     sources = getattr(shell, "user_ns", {}).get("In", []) if shell is not None else []
     cells = [ast.parse(s) for s in sources if s.startswith("# Parameters\n")]
     return [t.id for cell in cells for node in cell.body if isinstance(node, ast.Assign) for t in node.targets]
+
+def _mistyped(shell, known):
+    """Names that a cell run in this kernel declares as parameters, where none of `known` they are: the parameters cell,
+    changed by hand. It is the last cell that declares one of `known`, as a cell may be run again, corrected."""
+    sources = getattr(shell, "user_ns", {}).get("In", []) if shell is not None else []
+    for source in sources[::-1]:
+        try: body = ast.parse(source).body
+        except SyntaxError: continue       # a cell with IPython's magic
+        targets = [node.target for node in body if isinstance(node, ast.AnnAssign)]
+        names = [t.id for t in targets if isinstance(t, ast.Name)]
+        if set(names) & set(known): return [n for n in names if n not in known]
+    return []
 
 # %% ../nbs/00b_parameters.ipynb #f8f89dbc
 def smoke_values(notebook:str, known:dict) -> dict:
@@ -115,7 +129,7 @@ def parameters(notebook:str, namespace:dict) -> SimpleNamespace:
     same_clone()
     path = root()/"nbs"/f"{notebook}.ipynb"
     known = declared(path)
-    unknown = [n for n in _injected(_shell()) if n not in known]
+    unknown = [n for n in _injected(_shell()) if n not in known] + _mistyped(_shell(), known)
     if unknown: validate({unknown[0]: None}, known, path.name)
     values = {name: namespace.get(name, p.default) for name, p in known.items()}
     if "IN_TEST" in os.environ: values |= smoke_values(notebook, known)

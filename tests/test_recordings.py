@@ -258,7 +258,8 @@ def test_no_messages(changed):
 
 
 @pytest.mark.parametrize("content,says", [
-    (b"", "the file is empty"), (b"\n \n", "the file is empty"), (b"\xff\xfea\0b\0", "line 1: not UTF-8"),
+    (b"", "the file is empty"), (b"\n \n", "the file is empty"), (b"\xff\xfea\0b\0", "line 1: not a recording"),
+                                              (b"\xff\xfea\0b", "line 1: not UTF-16"),
                                           (b"timestamp\ttime\tfix\tstate\nMSG\t\xe4", "line 2: not UTF-8"),
     (b"hello\n", "line 1: not a recording"), ("\t".join(HEADER).encode() + b"\n", "no samples"),
                                           ("\t".join(HEADER[:6]).encode() + b"\n", "no column 'avgx'|no column 'rawy'"),
@@ -424,7 +425,8 @@ def test_report_adds_up(log):
     r = log[1].report()
     assert abs(r["valid"] + sum(r[x] for x in REASONS)
                - 1) < 1e-9 and r["annotator"] == "simulated-1 (SIMULATED)" and r["dropped_lines"] == 0
-    assert set(FORMATS) == {"eyetribe", "eyetribe-json", "bids", "fixations"}
+    assert set(FORMATS) == {"eyetribe", "eyetribe-json", "bids", "eyelink",
+                            "data-viewer", "tobii", "fixations"}
 
 
 # --- BIDS: people, eyes, screens, units, and what is beside the gaze

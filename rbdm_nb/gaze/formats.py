@@ -29,7 +29,7 @@ def unpacked(data, path):
 
 def content(path):
     """(Text of the file `path`, whether its last line is ended). FileNotFoundError; ValueError for empty files and for
-    what is not UTF-8, with the line."""
+    what is neither UTF-8 nor UTF-16 with its mark, with the line."""
     if not Path(path).is_file(): raise FileNotFoundError(f"no such recording: {path}")
     data, whole = Path(path).read_bytes(), True
     if data[:2] == b"\x1f\x8b": data, whole = unpacked(data, path)
@@ -37,9 +37,11 @@ def content(path):
     if not data.strip():
         why = "the file is empty" if whole else "the gzip file ends before its first line does"
         raise ValueError(f"{path}: {why}")
-    try: text = data.decode("utf-8-sig")
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")       # the mark that UTF-16 files begin with
+    try: text = data.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as e:
-        raise ValueError(f"{path} line {data[:e.start].count(10) + 1}: not UTF-8 text (byte {data[e.start]:#04x}); "
+        raise ValueError(f"{path} line {data[:e.start].count(10) + 1}: not {'UTF-16' if wide else 'UTF-8'} text (byte "
+                         f"{data[min(e.start, len(data) - 1)]:#04x}); "
                          f"convert the file to UTF-8, or copy it again") from None
     return text, whole and text.endswith("\n")
 
