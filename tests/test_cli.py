@@ -156,3 +156,25 @@ def test_readme_is_deterministic(project, rbdm):
     assert (first.decode()
             == "# RBDM\n\n![process](outputs/demo/figures/f.png) and [a "
                "notebook](nbs/01_one.ipynb)\n\n```python\nload('folder')\n```\n")
+
+
+def test_a_dry_run_says_what_would_run_and_runs_nothing(project, rbdm):
+    said = rbdm("run", "demo", "--dry-run", "--only", "06_trainee.mask=none")
+    assert said.exit_code == 0 and said.stdout.splitlines()[0].split() == ["notebook", "run", "state", "why"]
+    assert [l.split()[1:3] for l in said.stdout.splitlines()[1:]] == [["06_trainee.mask=none", "missing"]]
+    assert not (project/"outputs/demo/notebooks/06_trainee.mask=none.ipynb").exists()
+    assert rbdm("run", "demo", "--dry-run", "--set", "maks=mean").exit_code == 2
+
+
+def test_a_new_set_is_a_copy_under_its_own_name(project, rbdm):
+    made = rbdm("new", "mine", "--from", "demo")
+    assert made.exit_code == 0 and "rbdm run mine" in made.stdout
+    text = (project/"params/sets/mine.yaml").read_text()
+    assert text == (project/"params/sets/demo.yaml").read_text().replace("name: demo", "name: mine", 1)
+    assert rbdm("run", "mine", "--dry-run").exit_code == 0
+    assert "already" in rbdm("new", "mine").stderr and rbdm("new", "Mine").exit_code == 2
+    assert "did you mean" in rbdm("new", "other", "--from", "demoo").stderr
+
+
+def test_params_lists_notebooks(project, rbdm):
+    assert "06_trainee" in rbdm("params").stdout.splitlines()
