@@ -22,7 +22,7 @@ reproduce: setup ## run the main job on the built-in corpus; results in outputs/
 	@$(BIN)/rbdm report --set demo && $(BIN)/rbdm compare demo --short
 
 explore: setup ## serve the panel of nbs/05a_explorer.ipynb as a page: a network, its maps, masks and answers
-	@$(BIN)/voila --VoilaConfiguration.extension_allowlist=@jupyter-widgets/jupyterlab-manager nbs/05a_explorer.ipynb
+	@$(BIN)/voila --VoilaConfiguration.extension_denylist=jupyterlab-jupytext nbs/05a_explorer.ipynb
 
 test: setup ## run every notebook in a small size, then the tests
 	@$(BIN)/nbdev_test --n_workers 2 --do_print

@@ -205,7 +205,7 @@ def test_the_face_that_is_found_is_cut_out(monkeypatch):
 
 
 @pytest.mark.parametrize("data, message", [
-    (b"", "the file is empty"), (b"text", "not an image"), (file_of(np.zeros((40, 40, 3), "uint8"))[:70], "damaged"),
+    (b"", "the file is empty"), (b"text", "not an image"), (file_of(np.arange(4800, dtype="uint8").reshape(40, 40, 3))[:200], "damaged"),
     (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"), (file_of(np.zeros((9, 9), "uint16") + 3), "bits=")])
 def test_a_damaged_file_is_refused_in_words(faces, data, message):
     panel = explore(network(), faces, prepare="minus1to1", method="gradient")
@@ -287,7 +287,7 @@ def served(folder, stack):
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     command = [sys.executable, "-m", "voila", str(folder/"explore.ipynb"), "--no-browser", f"--port={port}",
-               "--Voila.ip=127.0.0.1", "--VoilaConfiguration.extension_allowlist=@jupyter-widgets/jupyterlab-manager"]
+               "--Voila.ip=127.0.0.1", "--VoilaConfiguration.extension_denylist=jupyterlab-jupytext"]
     env = os.environ | own | {"IPYTHONDIR": str(folder/"ipython")}
     stack.enter_context(study_browser.process(command, folder/"voila.log", env=env, cwd=folder))
     def listens():
