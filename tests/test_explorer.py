@@ -205,7 +205,8 @@ def test_the_face_that_is_found_is_cut_out(monkeypatch):
 
 
 @pytest.mark.parametrize("data, message", [
-    (b"", "the file is empty"), (b"text", "not an image"), (file_of(np.arange(4800, dtype="uint8").reshape(40, 40, 3))[:200], "damaged"),
+    (b"", "the file is empty"), (b"text", "not an image"),
+    (file_of(np.arange(4800, dtype="uint8").reshape(40, 40, 3))[:200], "damaged"),
     (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"), (file_of(np.zeros((9, 9), "uint16") + 3), "bits=")])
 def test_a_damaged_file_is_refused_in_words(faces, data, message):
     panel = explore(network(), faces, prepare="minus1to1", method="gradient")
