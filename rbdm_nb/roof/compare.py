@@ -4,7 +4,7 @@
 __all__ = ['STATES', 'DURATIONS', 'Difference', 'compare_tables', 'committed', 'Comparison', 'compare', 'summary', 'lines']
 
 # %% ../../nbs/94a_compare.ipynb #b0314b41
-import io, subprocess, tarfile, tempfile
+import io, subprocess, tempfile, zipfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -76,8 +76,8 @@ def committed(name:str, revision:str="HEAD"):
     parts = [f for f in listed if f.split("/")[-1] in ("tables", "claims", "provenance")]
     if not parts: raise ValueError(f"no results in outputs/{name} are committed in {revision}")
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(_git("archive", revision, *parts))) as packed:
-            packed.extractall(folder, filter="data")
+        with zipfile.ZipFile(io.BytesIO(_git("archive", "--format=zip", revision, *parts))) as packed:
+            packed.extractall(folder)
         yield Path(folder)/"outputs"/name
 
 def _tables(folder):
