@@ -3,22 +3,24 @@
 # %% auto #0
 __all__ = ['STEPS', 'show', 'refusals', 'Subject', 'takes', 'own_picture', 'Explorer', 'explore']
 
-# %% ../nbs/05a_explorer.ipynb #6b541160
+# %% ../nbs/05a_explorer.ipynb #c4131c47
 import base64, html, inspect, io, textwrap, warnings
 import ipywidgets as widgets, numpy as np, tensorflow as tf
 from fastcore.basics import patch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from scipy.special import softmax
 from .corpora.datasets import Corpus
 from .corpora.images import decode
 from .corpora.landmarks import installed, points_of
 from .explain.cams import _kernel_of, _tapped_call
-from .explain.layers import Graph, check, has_own_call
+from .explain.layers import SIGMOIDS, Graph, activation, check, has_own_call
 from .explain.methods import EXPLAINERS, FAMILIES, explainer
 from .explain.relevance import _takes_gradient, copy_network, input_bounds, method_of
 from .gaze.perception import Setup
 from .masking import CONTROLS, MASKS, _make, _never_fixated, _tell_constant, make_mask, mask_named
 from .networks.trainer import SCALINGS, grey, names_of
+from .networks.weights import expected_range
 from .project import OKABE_ITO, asset, suggest
 
 # %% ../nbs/05a_explorer.ipynb #8e737d2f
@@ -80,7 +82,7 @@ def _checked_masks(pictures, masks):
     if m.dtype != bool: raise TypeError(f"masks are {m.dtype}; give bool, True where a pixel is kept")
     return m
 
-# %% ../nbs/05a_explorer.ipynb #a5b39536
+# %% ../nbs/05a_explorer.ipynb #d388f03f
 _SIGNED, _UNSIGNED, _HIDDEN = "RdBu_r", "cividis", OKABE_ITO[1]
 
 def _tops(relevance, clip=.995, scale="each"):
@@ -99,7 +101,7 @@ def _coloured(values, signed, strength=None):
     if strength is not None: colours[..., 3] = strength*np.abs(values)**.5
     return colours
 
-def _in_grey(pictures): return np.repeat((pictures @ (.299, .587, .114))[..., None], 3, -1)
+def _in_grey(pictures): return np.repeat(grey(pictures), 3, -1)
 
 def _hidden(pictures, keep):
     "`pictures` (…, 3) from 0 to 1 in grey, what `keep` (…) does not keep in the colour of hidden pixels."
@@ -198,12 +200,16 @@ def _grid(plt, n, panels, columns, aspect):
             if k % columns < across: axes[k//columns*panels + row, k % columns].set_visible(False)
     return fig, [axes[k//columns*panels:(k//columns + 1)*panels, k % columns] for k in range(n)]
 
-# %% ../nbs/05a_explorer.ipynb #8b8a9397
+# %% ../nbs/05a_explorer.ipynb #44a54e2c
 def _named_prepare(model, scaling):
     "The function from uint8 pictures to the input of `model` that the name in SCALINGS stands for."
     if scaling not in SCALINGS:
         raise ValueError(f"prepare must be a function, or one of {', '.join(SCALINGS)}; got {scaling!r}"
                          f"{suggest(str(scaling), SCALINGS)}")
+    leads = expected_range(model)
+    if leads and scaling != leads:
+        warnings.warn(f"the model begins with a layer of scaling that expects {leads}, but is fed {scaling}; "
+                      f"prepare=\"{leads}\" feeds it so")
     height, width, channels = model.input_shape[1:]
     def prepare(images):
         x = tf.cast(grey(images) if channels == 1 else images, tf.float32)
@@ -230,6 +236,10 @@ def _checked_network(model):
     if len(model.outputs) != 1 or len(out) != 2 or not out[1] or out[1] < 2:
         raise ValueError(f"the model gives {[tuple(o.shape) for o in model.outputs]}; one output (None, classes) with "
                          "two classes or more is needed (networks.weights.without_softmax makes two of one sigmoid)")
+    several = [layer.name for layer, last in _leaves(model) if last and activation(layer) in SIGMOIDS]
+    if several:
+        raise ValueError(f"layer {several[0]!r} ends the model in {out[1]} sigmoids, each a decision of its own, and "
+                         "no shares of one; give a model that ends in logits or a softmax of classes")
 
 # %% ../nbs/05a_explorer.ipynb #d9c90741
 def _leaves(model, last=True):
@@ -352,11 +362,7 @@ class Subject:
         y = self._call(np.concatenate([noise, first]).astype("float32")).numpy()
         return bool((y >= 0).all() and np.allclose(y.sum(1), 1, atol=1e-3))
 
-# %% ../nbs/05a_explorer.ipynb #ac57df4a
-def _softmax(y):
-    e = np.exp(y - y.max())
-    return e/e.sum()
-
+# %% ../nbs/05a_explorer.ipynb #17d850c6
 class _Lazy:
     "Maps (n, H, W), made by `make(k)` when somebody asks for them."
     def __init__(self, make, n, size): self.make, self.shape = make, (n, *size)
@@ -370,7 +376,7 @@ def shares(self:Subject, k:int, keep=None) -> np.ndarray:
     "Probabilities (classes,) that the network gives picture `k`, black where the bool `keep` (H, W) is False."
     if keep is None and k in self._shares: return self._shares[k]
     y = self._call(self._input(self.masked(k, keep))[None].astype("float32")).numpy()[0].astype("float64")
-    found = y if self._probable else _softmax(y)
+    found = y if self._probable else softmax(y)
     if keep is None: self._shares[k] = found
     return found
 
@@ -632,7 +638,7 @@ def _tell(self:Explorer, words, error=""):
     wrong = f'<p class="rbdm-error" role="alert">{html.escape(error)}</p>' if error else ""
     self.told.value = f'<div class="rbdm-told" role="status">{wrong}{said}</div>'
 
-# %% ../nbs/05a_explorer.ipynb #968e3092
+# %% ../nbs/05a_explorer.ipynb #5ded0fc7
 @patch
 def given(self:Explorer) -> dict:
     "What the mask is given: the values of the sliders that it takes."
@@ -668,8 +674,8 @@ def _mark(self:Explorer):
 def _show(self:Explorer):
     s, k, method, target = self.subject, *(self.state[n] for n in ("picture", "method", "target"))
     smoothing = self.sliders["smoothing"].value
-    if (why := s.refused.get(method)) or (why := self.refused_masks().get(self.state["mask"])):
-        raise ValueError(f"{method}: {why}")
+    for name, refused in ((method, s.refused), (self.state["mask"], self.refused_masks())):
+        if name in refused: raise ValueError(f"{name}: {refused[name]}")
     if method not in s._explainers: self._tell([f"Building {method}: the first map of a method takes a while …"])
     r, words = s.relevance(k, method, target, smoothing)
     keep, more = s.mask(k, self.state["mask"], method, target, smoothing, **self.given())

@@ -36,22 +36,22 @@ def _twice(node):
     children = [v for _, v in node.value] if keys else node.value
     return next(filter(None, map(_twice, children)), None)
 
-# %% ../nbs/00e_typed.ipynb #a87b1832
+# %% ../nbs/00e_typed.ipynb #ead45f9c
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)    # in C where there is one, which is ten times as fast
 
-def _nodes(path, shown):
-    "(nodes, values) of the YAML file at `path`; `ValueError` names file and line."
+def _nodes(path, shown, needed):
+    "(nodes, values) of the YAML file at `path`; `ValueError` names file and line. `needed`: keys that it must have."
     text = Path(path).read_text(encoding="utf-8")
     try: tree, content = yaml.compose(text, _LOADER), yaml.load(text, _LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line, why = mark.line + 1 if mark else 1, getattr(error, "problem", error)
         raise ValueError(f"{shown}:{line}: not YAML: {why}") from None
-    if tree is None: raise ValueError(f"{shown}:1: empty")
+    if tree is None: raise ValueError(f"{shown}:1: empty; it needs at least {', '.join(needed)}")
     if double := _twice(tree): raise ValueError(f"{shown}:{double[1]}: key {double[0]!r} is given twice; keep one")
     return tree, content
 
-# %% ../nbs/00e_typed.ipynb #2ef09747
+# %% ../nbs/00e_typed.ipynb #a58327ac
 def _keys(model):
     "All keys that the class `model`, and those within it, know."
     schema = model.model_json_schema()
@@ -65,7 +65,7 @@ def _explain(error, model):
     if error["type"] in ("too_short", "model_type", "dict_type"):
         return f"{last or 'the file'} must hold at least one key: value"
     said, got = error["msg"].removeprefix("Value error, "), str(error["input"])[:60]
-    if isinstance(error["input"], dict): return said      # of several keys
+    if error["type"] == "value_error" and isinstance(error["input"], dict): return said      # of several keys
     return f"{last}: {said}, got {got!r}"
 
 def read_yaml(path, model) -> tuple:
@@ -73,7 +73,7 @@ def read_yaml(path, model) -> tuple:
     indices, to `file:line`). `ValueError` names file, line and what to do."""
     path = Path(path)
     shown = path.relative_to(root()) if path.is_relative_to(root()) else path
-    tree, content = _nodes(path, shown)
+    tree, content = _nodes(path, shown, [n for n, field in model.model_fields.items() if field.is_required()])
     at = lambda *place: f"{shown}:{_line(tree, place)}"
     try: return model.model_validate(content), at
     except ValidationError as error:

@@ -1,6 +1,6 @@
 """Maps over pictures, and the panel: what they draw and refuse here; the panel in JupyterLab and served by Voilà, with
 headless Chromium's clicks, below."""
-import importlib.util, io, os, socket, sys
+import importlib.util, io, os, socket, sys, warnings
 from contextlib import ExitStack
 from datetime import datetime
 import nbformat, numpy as np, pytest, tensorflow as tf
@@ -215,6 +215,28 @@ def test_a_damaged_file_is_refused_in_words(faces, data, message):
                                last_modified=datetime(2026, 1, 1))]
     assert "mine.png" in panel.told.value and message in panel.told.value
     assert panel.stage.value == before and len(panel.subject.pictures) == 6
+
+
+def test_several_sigmoids_are_no_shares_of_one_decision(faces):
+    with pytest.raises(ValueError, match="4 sigmoids, each a decision of its own"):
+        explore(network(L.GlobalAveragePooling2D(), L.Dense(4, activation="sigmoid")), faces, prepare="minus1to1")
+
+
+def test_a_model_with_its_scaling_inside_is_told_to_be_fed_otherwise():
+    inputs = keras.Input((32, 32, 3))
+    x = L.GlobalAveragePooling2D()(L.Conv2D(4, 3)(L.Rescaling(1/255)(inputs)))
+    model, pictures = keras.Model(inputs, L.Dense(3)(x)), np.zeros((2, 32, 32, 3), "uint8")
+    with pytest.warns(UserWarning, match="expects 0to255, but is fed minus1to1"):
+        explore(model, pictures, prepare="minus1to1", method="gradient")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        explore(model, pictures, prepare="0to255", method="input_x_gradient")
+
+
+def test_a_mask_that_cannot_be_is_named(faces):
+    panel = explore(network(), faces[:1], prepare="minus1to1", method="gradient")
+    panel.choose(mask="other")
+    assert "other: takes another picture" in panel.told.value
 
 
 # In the browser

@@ -252,3 +252,23 @@ def test_an_asc_file_beside_bids_recordings_does_not_count_twice(tmp_path):
     found = read_study(tmp_path)
     assert len(found["sub-01"].samples) == 2
     assert "count twice" in dict(found.beside.values)["sub-01/p1.asc"]
+
+
+def test_blocks_of_another_eye_are_told(tmp_path):
+    first, later = asc(("RIGHT",)).split("TRIALID 2")
+    file = tmp_path/"a.asc"
+    file.write_text(first.replace("RIGHT", "LEFT") + "TRIALID 2" + later)
+    with pytest.raises(ValueError, match="450 of 1,350 samples, the first here, are of the left eye alone"): read(file)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        recording = read(file, on_bad="skip")
+    assert recording.eye == "right" and len(recording.dropped) == 1
+    assert any("left eye alone" in str(w.message) for w in told)
+
+
+def test_a_picture_that_nothing_names_is_told(tmp_path):
+    "The end of a file is gone, and with it the name of the last picture, which stands behind the samples."
+    text, file = asc(("RIGHT",)), tmp_path/"a.asc"
+    file.write_text(text[:text.index("TRIALID 3") + 4000].rpartition("\n")[0] + "\n")
+    with pytest.raises(ValueError, match="no IMGLOAD of its trial names it; was the file cut"): read(file)
+    assert [t.image for t in read(file, on_bad="skip").trials()] == ["a.png", "b.png"]

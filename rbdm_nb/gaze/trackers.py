@@ -73,13 +73,18 @@ def trial_pictures(trial, end, sampled, screen, path, problems):
         out.append((n, onset, f"image_on {name}"))
     return out + [(trial[-1][0], end, "image_off")]*bool(out)
 
-# %% ../../nbs/04h_trackers.ipynb #5287bd07
+# %% ../../nbs/04h_trackers.ipynb #3693735c
 def picture_messages(messages, ends, sampled, screen, path, problems):
     """[(line, time, text)] of `image_on`, `image_rect`, `image_off`, `response` from EyeLink's `messages`, [(line,
     time, text)]; `ends`: when recording stopped. [] where the messages name pictures in this project's own way."""
     if any(re.fullmatch("image_on .+", text) for _, _, text in messages): return []
     out, trial, closed = [], [], np.inf
+    loaded = any(picture(dated(t, text)[1], screen) for _, t, text in messages)
     def close(at):
+        came = next((n for n, _, text in trial if text.split(" ")[0] == "SYNCTIME"), None)
+        if loaded and came and not any(picture(text, screen) for _, _, text in trial):
+            complain(problems, path, came, "a picture came (SYNCTIME), and no IMGLOAD of its trial names it; was the "
+                     "file cut?")
         stopped = [e for e in ends if trial and trial[0][1] < e < min(at, closed)]
         end = min(at, closed, *stopped) if stopped or np.isfinite(min(at, closed)) else float(sampled[-1]) + 1
         return trial_pictures(trial, end, sampled, screen, path, problems) if trial else []
@@ -126,7 +131,7 @@ def asc_time(text):
     "`text` as ms, None if it is no number."
     return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
 
-# %% ../../nbs/04h_trackers.ipynb #bcf37ee4
+# %% ../../nbs/04h_trackers.ipynb #c54abbdd
 class Asc:
     "What has been read of an `.asc` file, line by line."
 
@@ -183,6 +188,11 @@ def read_asc(text, path, gaze, problems, eye=None, unit=None):
     of = {e: [s[2].get(e, (".", ".", ".")) for s in asc.samples] for e in ("left", "right")
           if any(e in s[2] for s in asc.samples)}
     which = better_eye({e: [v[0] for v in of[e]] for e in of}, eye, path)
+    of_other = [s for s in asc.samples if which not in s[2]]
+    if of_other:
+        other = " and ".join(of_other[0][2])
+        complain(problems, path, of_other[0][0], f"{len(of_other):,} of {len(asc.samples):,} samples, the first here, "
+                 f"are of the {other} eye alone, and the {which} one is read; make a file for each")
     time = np.array([s[1] for s in asc.samples])
     x, y, pupil = np.array(of[which], object).T
     for e, start, end in asc.blinks:

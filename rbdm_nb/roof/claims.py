@@ -519,7 +519,7 @@ def lines(name:str, results:list) -> list:
     out += [line for text in notes for line in textwrap.wrap(text, 100) or [""]]
     return out + ["", f"{name}: {_summary(results)}"]
 
-# %% ../../nbs/92_claims.ipynb #aee4a2f8
+# %% ../../nbs/92_claims.ipynb #806889dd
 def _row(cells): return f"| {' | '.join(cells)} |"
 
 def _cells(result): return result.section, result.claim, result.quote, _found(result), result.verdict
@@ -535,7 +535,8 @@ def _paper_markdown(results):
     rest = [_row(_cells(r)) for r in results if r.verdict == "not run"]
     heads, rows, notes = side_by_side(results)
     columns = [_row(heads), "|---"*len(heads) + "|", *map(_row, rows), "", *(f"{n}  " for n in notes)] if rows else []
-    return [*head, *judged, *_folded(f"{len(rest)} not run, and why", rest and head + rest),
+    first = head + judged if judged else ["None of its claims is judged by this set."]
+    return [*first, *_folded(f"{len(rest)} not run, and why", rest and head + rest),
             *_folded("Each study in a column of its own", columns)]
 
 def markdown(name:str, results:list) -> str:

@@ -3,14 +3,16 @@
 # %% auto #0
 __all__ = ['STATES', 'DURATIONS', 'Difference', 'compare_tables', 'committed', 'Comparison', 'compare', 'summary', 'lines']
 
-# %% ../../nbs/94a_compare.ipynb #b0314b41
+# %% ../../nbs/94a_compare.ipynb #57f1a468
 import io, subprocess, tempfile, zipfile
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 import numpy as np
 from ..project import root, suggest
+from ..reproducibility import computed_on
 from . import claims
 from .contents import look, many, read_record, results
 
@@ -93,7 +95,7 @@ def _difference(name, here, there, tolerance):
     except ValueError as error: return Difference(name, "other", where=f"cannot be read: {error}")
     return compare_tables(name, *both, tolerance)
 
-# %% ../../nbs/94a_compare.ipynb #1b75a4eb
+# %% ../../nbs/94a_compare.ipynb #2f3ab357
 @dataclass(frozen=True)
 class Comparison:
     "The results of a set here against those that are committed."
@@ -103,6 +105,7 @@ class Comparison:
     verdicts: tuple     # (paper, id, verdict here, verdict there) where they are not the same
     judged: int         # how many claims there are
     settings: tuple     # parameters of runs that are not the same, in words
+    recoded: int        # how many runs were made by other code
     machines: tuple     # words for (here, there)
 
 def _records(folder):
@@ -120,16 +123,16 @@ def _settings(here, there):
                  for n in dict.fromkeys([*a, *b]) if a.get(n) != b.get(n))
 
 def _machine(records):
-    "Processor, threads and TensorFlow that most of the `records` name."
-    found, every = {}, [look(record, "environment") for record in records.values()]
+    "On what most of the `records` were computed, in words."
+    every = [look(record, "environment") for record in records.values()]
     computed = [e for e in every if look(e, "numerics")]      # the others had no need of TensorFlow
-    for environment in computed or every:
-        threads = look(environment, "numerics", "threads", kind=list)[:1]
-        parts = (look(environment, "cpu", kind=str), *(many(n, "thread") for n in threads if isinstance(n, int)),
-                 f"TensorFlow {look(environment, 'versions', 'tensorflow', kind=str)}")
-        words = ", ".join(filter(None, parts))
-        found[words] = found.get(words, 0) + 1
-    return max(found, key=found.get, default="a machine that no record names")
+    said = Counter(f"{computed_on(e)}, TensorFlow {look(e, 'versions', 'tensorflow', kind=str)}" for e in computed)
+    return said.most_common(1)[0][0] if said else "a machine that no record names"
+
+def _other_code(here, there):
+    "How many runs have records `here` and `there` that were made by different code."
+    code = lambda record: (look(record, "made_from", "modules"), look(record, "made_from", "notebook", kind=str))
+    return sum(code(here[run]) != code(there[run]) for run in here if run in there)
 
 def compare(name:str, revision:str="HEAD", tolerance:float=1e-3) -> Comparison:
     """The results of the set `name` in `outputs/<name>` against those committed in `revision`. `ValueError` where
@@ -145,9 +148,9 @@ def compare(name:str, revision:str="HEAD", tolerance:float=1e-3) -> Comparison:
         short = _git("rev-parse", "--short", revision).decode().strip()
         here, there = _records(folder), _records(there)
         return Comparison(name, short, tuple(tables), tuple(changed), len(now), _settings(here, there),
-                          (_machine(here), _machine(there)))
+                          _other_code(here, there), (_machine(here), _machine(there)))
 
-# %% ../../nbs/94a_compare.ipynb #84625f9f
+# %% ../../nbs/94a_compare.ipynb #b61a9331
 def _share(x):
     if x == np.inf: return "a number against none"
     return f"{100*x:.0f} %" if x >= .1 else f"{100*x:.2g} %"
@@ -160,10 +163,12 @@ def summary(found:Comparison) -> str:
     apart = f" The furthest is {_share(worst.largest)} ({worst.table}: {worst.where})." if worst else ""
     claimed = f"{len(found.verdicts)} of {many(found.judged, 'verdict')} on the papers' claims changed."
     other = f" {many(len(found.settings), 'setting is', 'settings are')} not the same." if found.settings else ""
+    if found.recoded: other += f" {many(found.recoded, 'run was', 'runs were')} made by other code."
     here, there = found.machines
     return (f"{many(len(found.tables), 'table')} of {found.name} against those committed in {found.revision}: "
-            f"{', '.join(said) or 'none'}.{apart} {claimed}{other} Here: {here}; committed: {there}. Results are the "
-            "same to the last bit on the same kind of processor with the same number of threads, and close elsewhere.")
+            f"{', '.join(said) or 'none'}.{apart} {claimed}{other} Here: {here}; committed: {there}. By the same code "
+            "and settings, results are the same to the last bit on the same kind of processor with the same number of "
+            "threads, and close elsewhere.")
 
 def lines(found:Comparison, every:bool=False) -> list:
     "Lines of a `Comparison`: tables that are not equal (or `every` one), verdicts that changed, and the summary."
