@@ -425,3 +425,20 @@ def test_maps_equal_the_explainer_and_depend_on_their_key(tmp_path):
     assert other.entry.key != kept.entry.key != maps(model, corpus, prepare, store, batch_size=8, trainer="b").entry.key
     with pytest.raises(ValueError, match="trainer=run.key"): maps(model, corpus, prepare, store)
     with pytest.raises(ValueError, match="no images"): maps(model, Toy(0), prepare, store, trainer="a")
+
+
+@pytest.mark.parametrize("merge", ["Add", "Average"])
+def test_what_is_added_to_itself_has_its_relevance_once(merge):
+    "x + x is one input twice: the same map as 2 x, and as much relevance as there is logit."
+    layers = tf.keras.layers
+    def network(merged):
+        tf.keras.utils.set_random_seed(0)
+        inputs = tf.keras.Input((16, 16, 3))
+        x = merged(layers.Conv2D(4, 3, activation="relu")(inputs))
+        return tf.keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    twice = network(lambda x: getattr(layers, merge)()([x, x]))
+    scaled = network(layers.Rescaling(2. if merge == "Add" else 1.))
+    images = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype("float32")
+    maps, logits = Explainer(twice, "lrp_z").explain(images)
+    np.testing.assert_allclose(maps.sum((1, 2)), logits.max(1), rtol=1e-4)
+    np.testing.assert_allclose(maps, Explainer(scaled, "lrp_z")(images), atol=1e-5*np.abs(maps).max())

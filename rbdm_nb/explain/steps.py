@@ -96,7 +96,7 @@ def _affine(layer, method, facts, last):
         return with_backward([x], call(x), lambda r: [handed(r)])
     return run
 
-# %% ../../nbs/03j_steps.ipynb #86663fe2
+# %% ../../nbs/03j_steps.ipynb #e5156c7d
 _POOLS = {L.AveragePooling1D: L.MaxPooling1D, L.AveragePooling2D: L.MaxPooling2D, L.AveragePooling3D: L.MaxPooling3D,
           L.GlobalAveragePooling1D: L.GlobalMaxPooling1D, L.GlobalAveragePooling2D: L.GlobalMaxPooling2D,
           L.GlobalAveragePooling3D: L.GlobalMaxPooling3D}
@@ -118,6 +118,7 @@ def _sum(layer, method, facts, last):
 
 def _slopes(f, inputs, r):
     "Gradients of `f(inputs)` with respect to the list `inputs`, started with `r`."
+    inputs = [tf.identity(x) for x in inputs]      # one that stands there twice has a share for each
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         y = f(inputs if len(inputs) > 1 else inputs[0])
