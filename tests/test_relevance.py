@@ -430,14 +430,13 @@ def test_maps_equal_the_explainer_and_depend_on_their_key(tmp_path):
 @pytest.mark.parametrize("merge", ["Add", "Average"])
 def test_what_is_added_to_itself_has_its_relevance_once(merge):
     "x + x is one input twice: the same map as 2 x, and as much relevance as there is logit."
-    layers = tf.keras.layers
     def network(merged):
-        tf.keras.utils.set_random_seed(0)
-        inputs = tf.keras.Input((16, 16, 3))
-        x = merged(layers.Conv2D(4, 3, activation="relu")(inputs))
-        return tf.keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
-    twice = network(lambda x: getattr(layers, merge)()([x, x]))
-    scaled = network(layers.Rescaling(2. if merge == "Add" else 1.))
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((16, 16, 3))
+        x = merged(L.Conv2D(4, 3, activation="relu")(inputs))
+        return keras.Model(inputs, L.Dense(3)(L.GlobalAveragePooling2D()(x)))
+    twice = network(lambda x: getattr(L, merge)()([x, x]))
+    scaled = network(L.Rescaling(2. if merge == "Add" else 1.))
     images = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype("float32")
     maps, logits = Explainer(twice, "lrp_z").explain(images)
     np.testing.assert_allclose(maps.sum((1, 2)), logits.max(1), rtol=1e-4)
